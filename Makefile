@@ -1,0 +1,41 @@
+# The two set-up commands are `make run` and `make test`; both begin from a fresh clone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+NAME   ?=
+
+.PHONY: help setup run test check format bench clean
+
+help:            ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s.%s; try: make PYTHON=python3.12 run" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+setup: $(BIN)/python  ## .venv with vLLM for this machine and this project
+	@$(BIN)/python deploy/setup/environment.py
+
+run: setup       ## start the daemon in the foreground
+	@$(BIN)/reconfigure serve
+
+test: $(BIN)/python  ## the whole suite, real vLLM included
+	@$(BIN)/python deploy/setup/environment.py --with test
+	@$(BIN)/python -m pytest
+
+check: $(BIN)/python ## format, lint, types, walls between rooms
+	@$(BIN)/python deploy/setup/environment.py --with test
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+format: $(BIN)/python  ## rewrite the formatting
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: setup     ## one benchmark: make bench NAME=switching
+	@$(BIN)/python -m benchmarks.$(NAME)
+
+clean:           ## remove what was built, keep .venv
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

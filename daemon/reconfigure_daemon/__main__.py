@@ -1,0 +1,1 @@
+"""`python -m reconfigure_daemon` is `reconfigure`."""

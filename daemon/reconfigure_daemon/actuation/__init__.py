@@ -1,0 +1,1 @@
+"""Starts, adopts and commands engine hosts."""

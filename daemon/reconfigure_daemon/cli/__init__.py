@@ -1,0 +1,1 @@
+"""The verbs of `reconfigure`; they talk to the control API only."""

@@ -1,0 +1,1 @@
+"""HTTP on :9400: status, intents, decisions, metrics."""

@@ -1,0 +1,138 @@
+"""The JSON of the control API, both ways; the CLI and the page read the same models.
+
+    GET  /healthz  /readyz  /metrics  /
+    GET  /v1/status                        -> StatusView
+    POST /v1/intents      IntentRequest    -> IntentResult; with `Accept: application/x-ndjson` a line of
+                                              {"event": "progress", ...} per step first, the result last
+    GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
+    GET  /v1/pareto                        -> 409 until surrogates exist
+
+Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 404, 409, 413, 503 or 504.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconfigure_daemon.ports import ActionState, HostState, SwitchMode
+from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
+from reconfigure_policies.domain.objective import IntentKind, Objective
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+class View(BaseModel):
+    """A frozen message; unknown fields are refused so that a misspelt one is not silently dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IntentRequest(View):
+    """What an operator asks. `dry_run` only answers with the plan."""
+
+    kind: IntentKind
+    objective: Objective | None = None
+    changes: dict[str, KnobValue] = Field(default_factory=dict)
+    expires_in_s: float | None = Field(default=None, gt=0)
+    dry_run: bool = False
+    source: Literal["cli", "api", "page"] = "api"
+
+
+class KnobChange(View):
+    """One knob's move."""
+
+    name: str
+    tier: Literal["hot", "cold"]
+    before: KnobValue | None
+    after: KnobValue
+
+
+class PlanView(View):
+    """What a change would do and cost.
+
+    Attributes:
+        mode: how the cold part would be done, or None if everything is hot.
+        expected_duration_s, expected_stall_s, expected_energy_j: medians of past switches, None without any.
+        live_requests: streams that would be moved now.
+        basis: where the expectation comes from, e.g. "median of 3 switches" or "no switch measured yet".
+        sentences: the same for people.
+    """
+
+    changes: list[KnobChange]
+    mode: SwitchMode | None
+    expected_duration_s: float | None
+    expected_stall_s: float | None
+    expected_energy_j: float | None
+    live_requests: int
+    basis: str
+    sentences: list[str]
+
+
+class OutcomeView(View):
+    """How a decision ended."""
+
+    kind: OutcomeKind
+    detail: str
+    enforced: dict[str, KnobValue] | None
+    duration_s: float
+    measurements: dict[str, float]
+    at: float
+
+
+class DecisionView(View):
+    """One decision, its reason, and its outcome once there is one. `at` is wall-clock seconds."""
+
+    id: int
+    at: float
+    kind: DecisionKind
+    reason: str
+    source: str  # the intent's source, or "daemon"
+    target: dict[str, KnobValue]
+    changes: list[KnobChange]
+    outcome: OutcomeView | None = None
+
+
+class DecisionList(View):
+    """Decisions, newest first."""
+
+    decisions: list[DecisionView]
+
+
+class IntentResult(View):
+    """What became of an intent; `decision` is None for a dry run."""
+
+    intent_id: str | None
+    plan: PlanView | None
+    decision: DecisionView | None
+
+
+class EnergyView(View):
+    """Joules since the controller started, and watts now. `source` is the weakest of the devices'."""
+
+    source: Literal["measured", "integrated", "estimated", "unknown"]
+    energy_j: float | None
+    power_w: float | None
+    devices: list[dict[str, Any]]
+
+
+class StatusView(View):
+    """Everything `reconfigure status` shows."""
+
+    version: str
+    pid: int
+    uptime_s: float
+    paused: bool
+    objective: Objective
+    objective_until: float | None
+    engine: HostState | None
+    engine_error: str | None
+    target: dict[str, KnobValue]
+    enforced: dict[str, KnobValue] | None
+    action: ActionState | None
+    window: WorkloadWindow | None
+    slo_attainment: float | None
+    energy: EnergyView
+    last_decision: DecisionView | None
+    notices: list[str]  # e.g. an untested vLLM, a store that was set aside, an estimate in place of a counter

@@ -1,0 +1,102 @@
+"""Errors named for the promise that was broken; each keeps its facts and says what to do.
+
+An error that an operator may see says what was found, what is allowed and what to do. The control API turns
+`status` into an HTTP status, and the CLI turns any of these into one line and exit code 1.
+"""
+
+from __future__ import annotations
+
+
+class ReconfigureError(Exception):
+    """The base of every error that is shown to an operator; `kind` is stable and machine-readable."""
+
+    kind = "error"
+    status = 500
+
+
+class SettingsInvalid(ReconfigureError):
+    """`config.yaml` has faults; all of them, each with its line.
+
+    Attributes:
+        faults: one sentence each, beginning with `file:line:`.
+    """
+
+    kind = "settings_invalid"
+    status = 400
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(faults))
+
+
+class EngineHostUnreachable(ReconfigureError):
+    """Nobody answers on the private socket."""
+
+    kind = "engine_host_unreachable"
+    status = 503
+
+
+class EngineHostFault(ReconfigureError):
+    """The engine host refused or failed a command; its own words are the message."""
+
+    kind = "engine_host_fault"
+    status = 502
+
+
+class EngineStartTimeout(ReconfigureError):
+    """No engine answered before the deadline."""
+
+    kind = "engine_start_timeout"
+    status = 504
+
+
+class EngineUnavailable(ReconfigureError):
+    """vLLM is missing, too old, or cannot find its model; the message holds the command that mends it."""
+
+    kind = "engine_unavailable"
+    status = 503
+
+
+class ActionInProgress(ReconfigureError):
+    """Another action runs.
+
+    Attributes:
+        action: what runs.
+        since: wall-clock seconds since the epoch.
+    """
+
+    kind = "action_in_progress"
+    status = 409
+
+    def __init__(self, action: str, since: float, message: str) -> None:
+        self.action = action
+        self.since = since
+        super().__init__(message)
+
+
+class RequestRefused(ReconfigureError):
+    """A command makes no sense in the present state, e.g. a rollback with nothing to go back to."""
+
+    kind = "request_refused"
+    status = 409
+
+
+class RequestInvalid(ReconfigureError):
+    """A command's own words are wrong."""
+
+    kind = "request_invalid"
+    status = 400
+
+
+class PortInUse(ReconfigureError):
+    """Somebody else listens where the daemon wants to."""
+
+    kind = "port_in_use"
+    status = 500
+
+
+class DaemonUnreachable(ReconfigureError):
+    """The CLI found no daemon; exit code 3."""
+
+    kind = "daemon_unreachable"
+    status = 503

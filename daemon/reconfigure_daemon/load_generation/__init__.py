@@ -1,0 +1,1 @@
+"""Open-loop replay of recorded workloads against an OpenAI server."""

@@ -1,0 +1,1 @@
+"""Joules: NVML, RAPL, or an estimate that says so."""

@@ -1,0 +1,1 @@
+"""Request records and iteration totals become workload windows."""

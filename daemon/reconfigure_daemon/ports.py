@@ -1,0 +1,261 @@
+"""What the control loop expects of the rooms around it, and the messages of the private socket.
+
+The private socket is HTTP over a Unix socket (mode 600) in the runtime directory. The engine host serves it,
+real or emulated, and `actuation` is its client:
+
+    GET  /v1/state                 -> HostState
+    POST /v1/knobs   {knob: value} -> HotResult
+    POST /v1/switch  SwitchRequest -> newline-delimited SwitchProgress ..., then one SwitchReport
+    GET  /v1/telemetry?after=SEQ   -> TelemetryBatch
+    POST /v1/stop    {drain_timeout_s}
+
+A fault is answered with status 4xx/5xx and `{"error": {"kind": ..., "message": ..., ...facts}}`. A second action
+while one runs gets 409 with `action` and `since`. Everything here is a frozen pydantic model or dataclass that
+`pydantic.TypeAdapter` turns into JSON and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.workload import IterationTotals, RequestRecord
+
+
+class Message(BaseModel):
+    """A frozen message; unknown fields are ignored so that an older controller can adopt a newer host."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class HostPhase(StrEnum):
+    """Where the engine host is in its life."""
+
+    BOOTING = "booting"
+    SERVING = "serving"
+    SWITCHING = "switching"
+    RECOVERING = "recovering"  # a core died and its requests are being brought into a fresh one
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class DeploymentState(Message):
+    """One EngineCore's life under one configuration.
+
+    Attributes:
+        id: counts up within a host.
+        booted_at: wall-clock seconds since the epoch.
+        boot_s: how long it took from the request to its first generated token.
+        pids: its processes.
+    """
+
+    id: int
+    booted_at: float
+    boot_s: float
+    pids: list[int] = Field(default_factory=list)
+
+
+class ActionState(Message):
+    """The action that runs now: only one at a time."""
+
+    kind: Literal["boot", "hot", "switch", "recover", "stop"]
+    since: float  # wall clock
+    phase: str  # e.g. "boot", "warm_up", "pre_copy", "cut", "retire"
+    detail: str = ""
+
+
+class Capabilities(Message):
+    """What this host can do with the vLLM it found.
+
+    Attributes:
+        hot_knobs: names that can change without a new core.
+        exact_replay: whether live requests can be moved with their state.
+        switch_modes: among `overlapped`, `sequential`, `drain`.
+        reason: one sentence if something is off, e.g. an untested vLLM version; else "".
+    """
+
+    hot_knobs: list[str]
+    exact_replay: bool
+    switch_modes: list[str]
+    reason: str = ""
+
+
+class HostState(Message):
+    """What `GET /v1/state` answers.
+
+    Attributes:
+        host_id: random, made at start: tells an adopted host from a new one.
+        engine: `vllm` or `emulated`; an emulation is never passed off as a measurement.
+        openai_url: where clients reach it.
+        target: knob values asked for.
+        enforced: knob values read back from the running core.
+        core_restarts: EngineCores that died and were replaced.
+        lost_requests: requests that could not be brought through, since start.
+    """
+
+    host_id: str
+    pid: int
+    started_at: float
+    engine: Literal["vllm", "emulated"]
+    engine_version: str
+    model: str
+    openai_url: str
+    phase: HostPhase
+    deployment: DeploymentState | None
+    target: dict[str, KnobValue]
+    enforced: dict[str, KnobValue]
+    action: ActionState | None
+    capabilities: Capabilities
+    live_requests: int
+    core_restarts: int = 0
+    lost_requests: int = 0
+    last_error: str | None = None
+
+
+class HotResult(Message):
+    """Hot knobs after a change: what was asked, what the core enforces, and how long it took."""
+
+    target: dict[str, KnobValue]
+    enforced: dict[str, KnobValue]
+    latency_s: float
+
+
+class SwitchMode(StrEnum):
+    """How a cold switch is done. `auto` lets the host choose by free memory and by what its vLLM supports.
+
+    `overlapped` boots the new core beside the old one; `sequential` stops the old core first and requests wait;
+    `drain` waits for live requests to finish and restarts: the fallback for an untested vLLM.
+    """
+
+    AUTO = "auto"
+    OVERLAPPED = "overlapped"
+    SEQUENTIAL = "sequential"
+    DRAIN = "drain"
+
+
+class SwitchRequest(Message):
+    """A full configuration to move to.
+
+    Attributes:
+        configuration: every knob.
+        mode: see `SwitchMode`.
+        deadline_s: after this the switch is undone.
+        inexact: what to do with live requests whose replay cannot be exact.
+        dry_run: only say what would be done.
+    """
+
+    configuration: dict[str, KnobValue]
+    mode: SwitchMode = SwitchMode.AUTO
+    deadline_s: float = 300.0
+    inexact: Literal["drain", "replay"] = "replay"
+    dry_run: bool = False
+
+
+class SwitchProgress(Message):
+    """One step of a running switch."""
+
+    event: Literal["progress"] = "progress"
+    phase: str
+    elapsed_s: float
+    detail: str = ""
+
+
+class SwitchReport(Message):
+    """How a switch ended.
+
+    Attributes:
+        outcome: `applied`, `rolled_back` (the old core serves on) or `failed` (nothing could serve).
+        detail: one sentence; for a failure, vLLM's own last error.
+        live_requests: moved to the new core.
+        replayed_tokens: tokens sent again at the cut.
+        inexact_requests: moved although their replay is not exact.
+        stall_s: per live stream, the time from its last output of the old core to its first of the new one:
+            p50, p95 and max in that order; empty without live streams.
+        phases_s: seconds per phase.
+    """
+
+    event: Literal["report"] = "report"
+    outcome: Literal["applied", "rolled_back", "failed"]
+    mode: SwitchMode
+    detail: str
+    enforced: dict[str, KnobValue]
+    duration_s: float
+    live_requests: int = 0
+    replayed_tokens: int = 0
+    inexact_requests: int = 0
+    stall_s: list[float] = Field(default_factory=list)
+    phases_s: dict[str, float] = Field(default_factory=dict)
+
+
+class TelemetryBatch(Message):
+    """Requests that finished after sequence number `after`, and the totals now.
+
+    Attributes:
+        next_after: pass it to the next call.
+        dropped: records that were overwritten before they were read.
+        now_s: the host's monotonic clock, for the records' times.
+    """
+
+    host_id: str
+    now_s: float
+    next_after: int
+    dropped: int
+    records: list[RequestRecord]
+    totals: IterationTotals
+
+
+class EngineHost(Protocol):
+    """The running data plane, behind its private socket.
+
+    Every method raises `EngineHostUnreachable` when nobody answers, `ActionInProgress` (409) when another action
+    runs, `ConfigurationOutsideSpace` for knobs it refuses, and `EngineHostFault` for anything else it reports.
+    """
+
+    async def state(self) -> HostState:
+        """The present state, enforced knobs read from the core."""
+
+    async def set_knobs(self, changes: Mapping[str, KnobValue]) -> HotResult:
+        """Change hot knobs and read them back."""
+
+    async def switch(
+        self, request: SwitchRequest, on_progress: Callable[[SwitchProgress], None] | None = None
+    ) -> SwitchReport:
+        """Move to a configuration; returns when it is done or undone."""
+
+    async def telemetry(self, after: int) -> TelemetryBatch:
+        """Records since a sequence number."""
+
+    async def stop(self, drain_timeout_s: float) -> None:
+        """Finish live requests up to the timeout, then end the host."""
+
+
+class EnergyMeter(Protocol):
+    """Reads every device that the daemon accounts for."""
+
+    def read(self) -> EnergyReading:
+        """Cumulative joules now; cheap enough for once a second; never raises for a device that is gone."""
+
+    def close(self) -> None:
+        """Release the drivers."""
+
+
+class EngineHostLauncher(Protocol):
+    """Finds a running engine host, or starts one."""
+
+    async def adopt_or_start(self) -> EngineHost:
+        """Adopt the host that answers on the private socket; otherwise start one and wait until it serves."""
+
+    async def restart(self, configuration: Mapping[str, KnobValue]) -> EngineHost:
+        """Start a fresh host after the old one died."""
+
+
+class ProgressSink(Protocol):
+    """Receives progress of a long action, for the CLI and the page."""
+
+    def __call__(self, progress: SwitchProgress) -> None:
+        """Take one step's report."""

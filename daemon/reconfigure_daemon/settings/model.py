@@ -1,0 +1,150 @@
+"""The shape of `config.yaml`: every key with its meaning, unit and default. Unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from reconfigure_daemon.ports import SwitchMode
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue, Tier
+from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
+
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+#: Knobs that the daemon knows how to move inside a running core; anything else in the space is cold.
+HOT_KNOBS = {
+    "max_num_seqs": ("requests", "most requests that run at once (running cap)"),
+    "max_num_batched_tokens": ("tokens", "most tokens of one step (token budget, chunk size of prefill)"),
+    "long_prefill_token_threshold": ("tokens", "most prompt tokens of one request in one step; 0 is no limit"),
+    "pacing_interval_s": ("s", "shortest time between two decode-only steps; 0 is as fast as possible"),
+    "prefix_cache_reading": ("", "whether new requests read the prefix cache"),
+}
+
+
+class Section(BaseModel):
+    """A block of `config.yaml`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineSettings(Section):
+    """vLLM, the model it serves and where clients reach it. Cold: changing these needs a new engine host."""
+
+    kind: Literal["vllm", "emulated"] = "vllm"
+    model: str = "auto"  # a path or a name vLLM can load; "auto" is the small real model from packages
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    arguments: dict[str, KnobValue | list[str]] = {}  # passed to `vllm serve` as --key value
+    start_timeout_s: Seconds = 600
+    drain_timeout_s: Seconds = 120
+
+
+class KnobSettings(Section):
+    """The values of one knob, in order, and the one to start with (the first if it is not named)."""
+
+    values: Annotated[list[KnobValue], Field(min_length=1)]
+    default: KnobValue | None = None
+
+
+class SwitchSettings(Section):
+    """How a cold switch is carried out."""
+
+    mode: SwitchMode = SwitchMode.AUTO
+    deadline_s: Seconds = 300
+    inexact: Literal["drain", "replay"] = "replay"
+    core_restarts: Annotated[int, Field(ge=0)] = 3  # EngineCores replaced within `core_restart_window_s`
+    core_restart_window_s: Seconds = 600
+
+
+class SloSettings(Section):
+    """Latencies that a request must meet to count as good; leave one out for no limit."""
+
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    e2e_latency_s: Seconds | None = None
+    attainment: Annotated[float, Field(gt=0, le=1)] = 0.99
+
+    def to_domain(self) -> ServiceLevelObjective:
+        """The policies' own form."""
+        return ServiceLevelObjective(**self.model_dump())
+
+
+class ControlApiSettings(Section):
+    """The control plane's HTTP. Beyond loopback a token file (mode 600) is required."""
+
+    host: str = "127.0.0.1"
+    port: Port = 9400
+    token_file: Path | None = None
+
+
+class MeteringSettings(Section):
+    """Where joules come from. `estimate_*` is used, and labelled so, where no counter exists."""
+
+    interval_s: Seconds = 1
+    nvml: Literal["auto", "off"] = "auto"
+    rapl: Literal["auto", "off"] = "auto"
+    estimate_idle_w: Annotated[float, Field(ge=0)] = 40
+    estimate_busy_w: Annotated[float, Field(ge=0)] = 120
+
+
+class MonitoringSettings(Section):
+    """How traffic is cut into windows."""
+
+    window_s: Seconds = 30
+    settle_s: Annotated[float, Field(ge=0)] = 10  # after a change, before a window counts as an observation
+    observation_min_requests: Annotated[int, Field(ge=1)] = 20
+
+
+class StoreSettings(Section):
+    """SQLite: what is kept and for how long."""
+
+    retention_days: Annotated[float, Field(gt=0)] = 90
+
+
+class PathSettings(Section):
+    """Where state, sockets and logs live. systemd's STATE_DIRECTORY and RUNTIME_DIRECTORY take precedence."""
+
+    state: Path = Path("var/state")
+    runtime: Path = Path("var/run")
+
+
+class Settings(Section):
+    """The whole of `config.yaml`."""
+
+    engine: EngineSettings = EngineSettings()
+    space: dict[str, KnobSettings]
+    objectives: dict[Objective, dict[str, KnobValue]] = {}  # the named configuration of each objective
+    start_objective: Objective = Objective.THROUGHPUT
+    slo: SloSettings = SloSettings()
+    switch: SwitchSettings = SwitchSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    metering: MeteringSettings = MeteringSettings()
+    store: StoreSettings = StoreSettings()
+    control_api: ControlApiSettings = ControlApiSettings()
+    paths: PathSettings = PathSettings()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @model_validator(mode="after")
+    def _objectives_are_in_the_space(self) -> Settings:
+        space = self.configuration_space()
+        for changes in self.objectives.values():
+            space.check(changes)
+        return self
+
+    def configuration_space(self) -> ConfigurationSpace:
+        """The declared space, hot and cold per knob."""
+        knobs = []
+        for name, given in self.space.items():
+            unit, description = HOT_KNOBS.get(name, ("", f"vLLM's --{name.replace('_', '-')}"))
+            default = given.values[0] if given.default is None else given.default
+            tier = Tier.HOT if name in HOT_KNOBS else Tier.COLD
+            knobs.append(Knob(name, tier, tuple(given.values), default, unit, description))
+        return ConfigurationSpace(tuple(knobs))
+
+    def named_configurations(self) -> dict[Objective, Configuration]:
+        """The full configuration of each objective: the space's defaults with the objective's own values."""
+        base = self.configuration_space().default()
+        return {objective: base.with_changes(changes) for objective, changes in self.objectives.items()}

@@ -1,0 +1,1 @@
+"""SQLite: what was decided, what happened, what was measured."""

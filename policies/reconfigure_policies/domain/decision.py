@@ -1,0 +1,93 @@
+"""Decisions, each with its reason, and the outcomes that check them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconfigure_policies.domain.configuration import Configuration, KnobValue
+from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+class DecisionKind(StrEnum):
+    """`keep` does nothing; `adjust` moves hot knobs; `redeploy` needs a new core; `explore` tries a configuration."""
+
+    KEEP = "keep"
+    ADJUST = "adjust"
+    REDEPLOY = "redeploy"
+    EXPLORE = "explore"
+
+
+class OutcomeKind(StrEnum):
+    """What became of a decision. `unknown` is reconciled by reading the enforced state back, never retried blindly."""
+
+    APPLIED = "applied"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a policy may look at.
+
+    Attributes:
+        at: wall-clock seconds since the epoch.
+        enforced: the configuration read back from the engine.
+        objective: the one in force.
+        slo: the service level to hold.
+        paused: whether the operator has stopped automatic changes.
+        windows: recent workload windows, oldest first.
+        previous: configurations that were applied before, latest last, for rollback.
+        named: the configuration of each objective in `config.yaml`.
+    """
+
+    at: float
+    enforced: Configuration
+    objective: Objective
+    slo: ServiceLevelObjective
+    paused: bool = False
+    windows: tuple[WorkloadWindow, ...] = ()
+    previous: tuple[Configuration, ...] = ()
+    named: Mapping[Objective, Configuration] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, why, and how the change divides into hot and cold.
+
+    Attributes:
+        kind: see `DecisionKind`.
+        reason: one sentence with its numbers, for operators; equal to the INFO line that is logged.
+        target: the configuration to reach; the enforced one for `keep`.
+        hot, cold: the changes by tier.
+        intent: the intent that asked for it, or None when the daemon acts alone.
+    """
+
+    kind: DecisionKind
+    reason: str
+    target: Configuration
+    hot: Mapping[str, KnobValue] = field(default_factory=dict)
+    cold: Mapping[str, KnobValue] = field(default_factory=dict)
+    intent: OperatorIntent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What happened when a decision was carried out.
+
+    Attributes:
+        kind: see `OutcomeKind`.
+        detail: one sentence; for a failure it holds the engine's own last error.
+        enforced: the configuration read back afterwards, or None if it could not be read.
+        duration_s: from the start of the action to its end.
+        measurements: numbers of the action, e.g. `stall_p95_s`, `live_requests`, `boot_s`.
+    """
+
+    kind: OutcomeKind
+    detail: str
+    enforced: Configuration | None
+    duration_s: float
+    measurements: Mapping[str, float] = field(default_factory=dict)

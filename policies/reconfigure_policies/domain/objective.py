@@ -1,0 +1,72 @@
+"""What the operator wants: an objective, a service level to hold, and intents that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.workload import RequestRecord
+
+
+class Objective(StrEnum):
+    """What to prefer among configurations that hold the SLO."""
+
+    ENERGY = "energy"
+    THROUGHPUT = "throughput"
+    BALANCED = "balanced"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLevelObjective:
+    """Latencies that a request must not exceed to count as good; None where there is no limit. Seconds."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_latency_s: float | None = None
+    attainment: float = 0.99
+
+    def met_by(self, record: RequestRecord) -> bool:
+        """Whether a finished request stayed within every limit; one that failed or was aborted did not."""
+        if record.finish_reason not in ("stop", "length"):
+            return False
+        measured = (
+            (record.ttft_s, self.ttft_s),
+            (record.tpot_s, self.tpot_s),
+            (record.e2e_latency_s, self.e2e_latency_s),
+        )
+        return all(limit is None or value is None or value <= limit for value, limit in measured)
+
+
+class IntentKind(StrEnum):
+    """What an operator can ask for."""
+
+    OBJECTIVE = "objective"
+    APPLY = "apply"
+    ROLLBACK = "rollback"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorIntent:
+    """A wish with its origin; wall-clock times in seconds since the epoch.
+
+    Attributes:
+        id: unique and sortable by time.
+        kind: what is asked.
+        objective: for `objective`.
+        changes: for `apply`, the knobs to change.
+        source: `cli`, `api`, `schedule` or `start`.
+        received_at: when it came.
+        expires_at: when it ends (`--for 8h`), or None.
+    """
+
+    id: str
+    kind: IntentKind
+    received_at: float
+    source: str
+    objective: Objective | None = None
+    changes: Mapping[str, KnobValue] = field(default_factory=dict)
+    expires_at: float | None = None
