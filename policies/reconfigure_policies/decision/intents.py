@@ -1,0 +1,104 @@
+"""What an operator's intent means in the present state: one decision with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconfigure_policies.decision.guardrails import Move, completed, move_between
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
+from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+class IntentRefused(ValueError):
+    """The intent makes no sense in the present state; the message says why and what to do."""
+
+
+def decide(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace) -> Decision:
+    """The decision that carries out an intent: `keep`, `adjust` (hot) or `redeploy` (cold).
+
+    Pausing stops what the daemon does by itself. An intent is the operator's own word and is carried out all the
+    same; its reason says that the daemon is paused.
+
+    Raises:
+        ConfigurationOutsideSpace: if the intent names knobs or values that are not allowed.
+        IntentRefused: if it cannot be carried out, e.g. a rollback with nothing to go back to.
+    """
+    if intent.kind in (IntentKind.PAUSE, IntentKind.RESUME):
+        return _only_noted(intent, snapshot, space)
+    changes, purpose = _wanted(intent, snapshot, space)
+    move = move_between(space, snapshot.enforced, changes)
+    reason = _reason(move, purpose, snapshot)
+    return Decision(move.kind, reason, move.target, dict(move.hot), dict(move.cold), intent)
+
+
+def _wanted(
+    intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace
+) -> tuple[Mapping[str, KnobValue], str]:
+    """The assignment that an intent asks for, and its purpose in words."""
+    if intent.kind is IntentKind.ROLLBACK:
+        return _previous(snapshot, space), f"to go back to the previous configuration, as {intent.source} asked"
+    if intent.kind is IntentKind.OBJECTIVE:
+        return _of_objective(intent, snapshot)
+    if not intent.changes:
+        raise IntentRefused("apply needs at least one KEY=VALUE; none was given")
+    return intent.changes, f"as {intent.source} asked"
+
+
+def _previous(snapshot: Snapshot, space: ConfigurationSpace) -> Configuration:
+    """The latest applied configuration that is not the enforced one; a second rollback thus undoes the first."""
+    enforced = completed(space, snapshot.enforced)
+    for applied in reversed(snapshot.previous):
+        configuration = completed(space, applied)
+        if configuration != enforced:
+            return configuration
+    raise IntentRefused(
+        f"there is nothing to roll back to: {enforced} is the only configuration applied so far; "
+        "use `reconfigure apply KEY=VALUE` to name another"
+    )
+
+
+def _of_objective(intent: OperatorIntent, snapshot: Snapshot) -> tuple[Mapping[str, KnobValue], str]:
+    objective = intent.objective
+    if objective is None:
+        raise IntentRefused("an objective intent must name its objective: energy, throughput or balanced")
+    named = snapshot.named.get(objective)
+    if named is not None:
+        return named, f"for objective {objective}, as {intent.source} asked"
+    if intent.changes:
+        return intent.changes, f"to return to what held before the temporary objective, now that {objective} is back"
+    raise IntentRefused(
+        f"no configuration is named for objective {objective}; add `objectives: {{{objective}: {{KNOB: VALUE}}}}` "
+        f"to config.yaml and reload, or use `reconfigure apply KEY=VALUE`; named are: "
+        f"{', '.join(snapshot.named) or 'none'}"
+    )
+
+
+def _only_noted(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace) -> Decision:
+    enforced = completed(space, snapshot.enforced)
+    pausing = intent.kind is IntentKind.PAUSE
+    words = "Automatic changes are paused" if pausing else "Automatic changes go on"
+    already = " already" if snapshot.paused == pausing else ""
+    reason = f"{words}{already}, as {intent.source} asked; {enforced} stays."
+    return Decision(DecisionKind.KEEP, reason, enforced, intent=intent)
+
+
+def _reason(move: Move, purpose: str, snapshot: Snapshot) -> str:
+    """One sentence: what, why, and the numbers of the last window."""
+    paused = " although automatic changes are paused" if snapshot.paused else ""
+    traffic = f"; {_traffic(snapshot.windows[-1])}" if snapshot.windows else ""
+    if move.kind is DecisionKind.KEEP:
+        return f"Keep {move.target}, {purpose}: it is enforced already{traffic}."
+    verb = "Redeploy for" if move.kind is DecisionKind.REDEPLOY else "Adjust"
+    return f"{verb} {move}, {purpose}{paused}{traffic}."
+
+
+def _traffic(window: WorkloadWindow) -> str:
+    power, energy = window.mean_power_w, window.energy_per_output_token_j
+    watts = "" if power is None else f" at {power:.1f} W ({window.energy_source})"
+    joules = "" if energy is None else f", {energy:.3g} J per output token"
+    return (
+        f"the last {window.duration_s:.0f} s saw {window.arrival_rate_rps:.2f} requests/s and "
+        f"{window.output_throughput_tps:.1f} output tokens/s{watts}{joules}"
+    )

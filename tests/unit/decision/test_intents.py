@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconfigure_policies.decision import IntentRefused, completed, decide
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
+from reconfigure_policies.domain.decision import DecisionKind, Snapshot
+from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+SPACE = ConfigurationSpace(
+    (Knob("max_num_seqs", Tier.HOT, (16, 32, 64), 64), Knob("block_size", Tier.COLD, (16, 32), 16))
+)
+START = SPACE.default()
+CONFIGURATIONS = st.fixed_dictionaries({k.name: st.sampled_from(k.values) for k in SPACE.knobs}).map(Configuration)
+
+
+def snapshot(**facts):
+    return Snapshot(
+        **{"at": 0.0, "enforced": START, "objective": Objective.THROUGHPUT, "slo": ServiceLevelObjective(), **facts}
+    )
+
+
+def intent(kind=IntentKind.APPLY, **facts):
+    return OperatorIntent(**{"id": "i1", "kind": kind, "received_at": 0.0, "source": "cli", **facts})
+
+
+def test_a_hot_apply_adjusts_and_its_reason_holds_the_numbers():
+    """The reason names the knob, both values, who asked, and the last window's traffic and energy."""
+    window = WorkloadWindow(0, 30, 60, 58, 55, 900, 0, 1200, 0, 2.0, 0.0, energy_j=2550, energy_source="estimated")
+    decision = decide(intent(changes={"max_num_seqs": 32}), snapshot(windows=(window,)), SPACE)
+    assert decision.kind is DecisionKind.ADJUST
+    assert decision.reason == (
+        "Adjust max_num_seqs from 64 to 32 (hot), as cli asked; the last 30 s saw 2.00 requests/s and "
+        "40.0 output tokens/s at 85.0 W (estimated), 2.12 J per output token."
+    )
+
+
+def test_unknown_energy_is_left_out_of_the_reason():
+    """A window without energy says nothing of watts or joules."""
+    window = WorkloadWindow(0, 30, 60, 58, 55, 900, 0, 1200, 0, 2.0, 0.0)
+    reason = decide(intent(changes={"max_num_seqs": 32}), snapshot(windows=(window,)), SPACE).reason
+    assert reason.endswith("40.0 output tokens/s.")
+
+
+def test_a_cold_apply_redeploys_with_its_hot_changes():
+    """One cold knob makes a redeploy, and hot knobs asked for with it are part of the target."""
+    decision = decide(intent(changes={"max_num_seqs": 32, "block_size": 32}), snapshot(), SPACE)
+    assert decision.kind is DecisionKind.REDEPLOY
+    assert (decision.hot, decision.cold) == ({"max_num_seqs": 32}, {"block_size": 32})
+
+
+def test_an_apply_of_what_is_enforced_keeps():
+    """Asking for the present state changes nothing and says so."""
+    decision = decide(intent(changes={"block_size": 16}), snapshot(), SPACE)
+    assert decision.kind is DecisionKind.KEEP
+    assert "it is enforced already" in decision.reason
+
+
+def test_an_apply_of_nothing_is_refused():
+    """An empty apply is a mistake, not a success."""
+    with pytest.raises(IntentRefused, match="at least one KEY=VALUE"):
+        decide(intent(), snapshot(), SPACE)
+
+
+def test_an_apply_while_paused_is_carried_out_and_says_so():
+    """Pause binds the daemon, not the operator."""
+    decision = decide(intent(changes={"max_num_seqs": 16}), snapshot(paused=True), SPACE)
+    assert decision.kind is DecisionKind.ADJUST
+    assert "although automatic changes are paused" in decision.reason
+
+
+@given(CONFIGURATIONS, CONFIGURATIONS)
+def test_an_objective_moves_to_its_named_configuration(enforced, named):
+    """Whatever is enforced, the objective's own configuration is the target."""
+    state = snapshot(enforced=enforced, named={Objective.ENERGY: named})
+    decision = decide(intent(IntentKind.OBJECTIVE, objective=Objective.ENERGY), state, SPACE)
+    assert decision.target == named
+    assert "objective energy" in decision.reason
+
+
+def test_an_objective_without_a_configuration_names_the_key_to_add():
+    """The refusal says which key of config.yaml is missing and what is there instead."""
+    state = snapshot(named={Objective.ENERGY: START})
+    with pytest.raises(IntentRefused, match=r"objectives: \{balanced: .*named are: energy"):
+        decide(intent(IntentKind.OBJECTIVE, objective=Objective.BALANCED), state, SPACE)
+
+
+def test_an_objective_intent_without_an_objective_is_refused():
+    """The three choices are named."""
+    with pytest.raises(IntentRefused, match="energy, throughput or balanced"):
+        decide(intent(IntentKind.OBJECTIVE), snapshot(), SPACE)
+
+
+def test_an_objective_that_returns_without_a_configuration_restores_what_held_before():
+    """The end of a temporary objective brings back the configuration from before it."""
+    returning = intent(
+        IntentKind.OBJECTIVE, objective=Objective.THROUGHPUT, source="schedule", changes={"max_num_seqs": 64}
+    )
+    decision = decide(returning, snapshot(enforced=START.with_changes({"max_num_seqs": 16})), SPACE)
+    assert decision.target == START
+    assert "what held before" in decision.reason
+
+
+@given(st.lists(CONFIGURATIONS, max_size=6), CONFIGURATIONS)
+def test_rollback_goes_to_the_latest_different_configuration(previous, enforced):
+    """The target is the last applied configuration that is not enforced; without one the intent is refused."""
+    state = snapshot(enforced=enforced, previous=tuple(previous))
+    different = [configuration for configuration in previous if configuration != enforced]
+    if different:
+        assert decide(intent(IntentKind.ROLLBACK), state, SPACE).target == different[-1]
+    else:
+        with pytest.raises(IntentRefused, match="nothing to roll back to"):
+            decide(intent(IntentKind.ROLLBACK), state, SPACE)
+
+
+def test_rollback_of_a_rollback_undoes_it():
+    """Two rollbacks in a row end where they began."""
+    other = START.with_changes({"block_size": 32})
+    back = decide(intent(IntentKind.ROLLBACK), snapshot(previous=(other, START)), SPACE).target
+    assert back == other
+    assert (
+        decide(intent(IntentKind.ROLLBACK), snapshot(enforced=back, previous=(other, START, back)), SPACE).target
+        == START
+    )
+
+
+def test_rollback_ignores_knobs_that_left_the_space():
+    """A configuration applied under an older config.yaml is read in today's space."""
+    older = Configuration({"max_num_seqs": 16, "block_size": 16, "gone": 1})
+    assert decide(intent(IntentKind.ROLLBACK), snapshot(previous=(older,)), SPACE).target == completed(SPACE, older)
+
+
+@pytest.mark.parametrize(
+    ("kind", "paused", "words"),
+    [
+        (IntentKind.PAUSE, False, "Automatic changes are paused, as cli asked"),
+        (IntentKind.PAUSE, True, "Automatic changes are paused already, as cli asked"),
+        (IntentKind.RESUME, True, "Automatic changes go on, as cli asked"),
+        (IntentKind.RESUME, False, "Automatic changes go on already, as cli asked"),
+    ],
+)
+def test_pause_and_resume_keep_the_configuration(kind, paused, words):
+    """Both are decisions to keep, and a repeated one says `already`."""
+    decision = decide(intent(kind), snapshot(paused=paused), SPACE)
+    assert decision.kind is DecisionKind.KEEP
+    assert decision.target == START
+    assert decision.reason.startswith(words)
