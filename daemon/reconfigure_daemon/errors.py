@@ -6,6 +6,8 @@ An error that an operator may see says what was found, what is allowed and what 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ReconfigureError(Exception):
     """The base of every error that is shown to an operator; `kind` is stable and machine-readable."""
@@ -93,6 +95,56 @@ class PortInUse(ReconfigureError):
 
     kind = "port_in_use"
     status = 500
+
+
+class DaemonAlreadyRuns(ReconfigureError):
+    """Another controller holds the runtime directory.
+
+    Attributes:
+        pid: its process, as it wrote it down itself.
+    """
+
+    kind = "daemon_already_runs"
+    status = 409
+
+    def __init__(self, pid: str, runtime: Path) -> None:
+        self.pid = pid
+        super().__init__(
+            f"a controller with pid {pid} already runs on {runtime}; stop it (kill {pid}), or give this one its own "
+            "paths.runtime, paths.state and ports in config.yaml"
+        )
+
+
+class EssentialTaskDied(ReconfigureError):
+    """A task without which the daemon is no use kept failing.
+
+    Attributes:
+        task: its name.
+        failures: how often in a row.
+    """
+
+    kind = "essential_task_died"
+
+    def __init__(self, task: str, failures: int, error: Exception) -> None:
+        self.task = task
+        self.failures = failures
+        words = str(error) if isinstance(error, ReconfigureError) else f"{type(error).__name__}: {error}"
+        times = "" if failures == 1 else f" {failures} times in a row"
+        super().__init__(f"{task} failed{times}: {words}")
+
+
+class Unauthorised(ReconfigureError):
+    """A control request without the right token."""
+
+    kind = "unauthorised"
+    status = 401
+
+
+class OriginRefused(ReconfigureError):
+    """A control request that a foreign web page could have sent."""
+
+    kind = "origin_refused"
+    status = 403
 
 
 class DaemonUnreachable(ReconfigureError):
