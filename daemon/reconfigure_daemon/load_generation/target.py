@@ -1,0 +1,115 @@
+"""The server that is replayed against: where it is, and what it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+
+from reconfigure_daemon.errors import ReconfigureError
+
+#: Every tokenizer in use has at least this many ids, so prompts below it are valid without knowing the model's.
+SAFE_VOCAB_SIZE = 32_000
+
+_ASK_TIMEOUT_S = 10.0
+
+
+class TargetUnreachable(ReconfigureError):
+    """No OpenAI server answers at the target's address."""
+
+    kind = "target_unreachable"
+    status = 503
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and how requests are sent.
+
+    Attributes:
+        url: of the server, without `/v1`.
+        model: the name it serves.
+        vocab_size: prompts use token ids below this.
+        seed: of prompts and of sampling.
+        temperature: 0 is greedy.
+        timeout_s: the longest that one request may take from when it is sent.
+        keep_output: ask for token ids and keep what comes; adds the ids to every event, and the prompt's to the first.
+        api_key: sent as a bearer token; "" for none.
+    """
+
+    url: str
+    model: str
+    vocab_size: int = SAFE_VOCAB_SIZE
+    seed: int = 0
+    temperature: float = 0.0
+    timeout_s: float = 600.0
+    keep_output: bool = False
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What every request to the server carries."""
+        return bearer(self.api_key)
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What the server says of itself.
+
+    Attributes:
+        name: the first model it lists.
+        max_model_len: most tokens of prompt and output together, None if it does not say.
+        server_version: vLLM's, None for a server without `/version`.
+    """
+
+    name: str
+    max_model_len: int | None
+    server_version: str | None
+
+
+def bearer(api_key: str) -> dict[str, str]:
+    """The header that authorises, none without a key."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+async def ask_served_model(url: str, api_key: str = "") -> ServedModel:
+    """Ask `/v1/models` and `/version`.
+
+    Raises:
+        TargetUnreachable: if nobody answers, or the answer lists no model.
+    """
+    timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout, headers=bearer(api_key)) as session:
+            models = await _get_json(session, f"{url}/v1/models")
+            version = await _get_json(session, f"{url}/version")
+    except (aiohttp.ClientError, TimeoutError, OSError) as fault:
+        raise TargetUnreachable(
+            f"no OpenAI server answers at {url} ({str(fault) or type(fault).__name__}); start one "
+            "(`reconfigure serve`) or name another with --url"
+        ) from fault
+    return _served_model(url, models, version)
+
+
+async def _get_json(session: aiohttp.ClientSession, url: str) -> Any:
+    """The answer's JSON; None for an answer that is none."""
+    async with session.get(url) as response:
+        if response.status != HTTPStatus.OK:
+            return None
+        try:
+            return await response.json(content_type=None)
+        except ValueError:
+            return None
+
+
+def _served_model(url: str, models: Any, version: Any) -> ServedModel:
+    try:
+        card = models["data"][0]
+        name = str(card["id"])
+    except (TypeError, KeyError, IndexError) as fault:
+        raise TargetUnreachable(
+            f"{url}/v1/models lists no model (or needs a key: set OPENAI_API_KEY); is --url an OpenAI server?"
+        ) from fault
+    found_version = version.get("version") if isinstance(version, dict) else None
+    return ServedModel(name, card.get("max_model_len"), found_version)
