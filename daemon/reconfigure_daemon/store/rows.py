@@ -1,0 +1,135 @@
+"""Domain types to columns and back."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
+from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+_LOG = logging.getLogger(__name__)
+_WINDOW = TypeAdapter(WorkloadWindow)
+
+Record = TypeVar("Record")
+Row = Mapping[str, Any]
+
+
+def encode(value: Mapping[str, Any] | None) -> str | None:
+    """A mapping as JSON; None stays NULL."""
+    return None if value is None else json.dumps(dict(value))
+
+
+def encode_window(window: WorkloadWindow) -> str:
+    """A window as JSON, by field name, so that a later version may add fields with defaults."""
+    return json.dumps(_WINDOW.dump_python(window))
+
+
+def encode_text(text: str) -> str:
+    """Text that SQLite takes: an engine's last words may hold bytes that were not UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def encode_state(state: ControllerState) -> dict[str, str]:
+    """The key-value pairs of the `state` table."""
+    return {
+        "objective": json.dumps(state.objective),
+        "objective_until": json.dumps(state.objective_until),
+        "paused": json.dumps(state.paused),
+        "target": json.dumps(None if state.target is None else dict(state.target)),
+        "previous": json.dumps([dict(configuration) for configuration in state.previous]),
+    }
+
+
+def decode_state(pairs: Mapping[str, str]) -> ControllerState:
+    """What `encode_state` wrote."""
+    values = {key: json.loads(value) for key, value in pairs.items()}
+    return ControllerState(
+        objective=Objective(values["objective"]),
+        objective_until=values["objective_until"],
+        paused=values["paused"],
+        target=None if values["target"] is None else Configuration(values["target"]),
+        previous=tuple(Configuration(each) for each in values["previous"]),
+    )
+
+
+def decode_decision(row: Row) -> DecisionRecord:
+    """A row of decisions joined with outcomes and intents."""
+    return DecisionRecord(
+        id=row["id"],
+        at=row["at"],
+        decision=Decision(
+            kind=DecisionKind(row["kind"]),
+            reason=row["reason"],
+            target=Configuration(json.loads(row["target"])),
+            hot=json.loads(row["hot"]),
+            cold=json.loads(row["cold"]),
+            intent=None if row["intent_id"] is None else _intent(row),
+        ),
+        enforced_before=_configuration(row["enforced_before"]),
+        outcome=None if row["outcome_kind"] is None else _outcome(row),
+        outcome_at=row["outcome_at"],
+        mode=row["mode"],
+    )
+
+
+def decode_observation(row: Row) -> Observation:
+    """A row of observations."""
+    return Observation(
+        at=row["at"],
+        host_id=row["host_id"],
+        engine=row["engine"],
+        engine_version=row["engine_version"],
+        model=row["model"],
+        configuration=Configuration(json.loads(row["configuration"])),
+        window=_WINDOW.validate_python(json.loads(row["workload"])),
+    )
+
+
+def decode_switch(row: Row) -> SwitchMeasurement:
+    """A row of outcomes that has a mode."""
+    return SwitchMeasurement(row["at"], row["mode"], row["duration_s"], json.loads(row["measurements"]))
+
+
+def decode_all(rows: Iterable[Any], decode: Callable[[Row], Record]) -> list[Record]:
+    """Every row that can be understood; one that cannot is left out with a warning, not the end of the rest."""
+    records = []
+    for row in rows:
+        try:
+            records.append(decode(dict(row)))
+        except (ValueError, TypeError, KeyError) as fault:
+            _LOG.warning("a stored row cannot be understood and is left out: %s", fault)
+    return records
+
+
+def _configuration(text: str | None) -> Configuration | None:
+    return None if text is None else Configuration(json.loads(text))
+
+
+def _outcome(row: Row) -> Outcome:
+    return Outcome(
+        kind=OutcomeKind(row["outcome_kind"]),
+        detail=row["detail"],
+        enforced=_configuration(row["enforced"]),
+        duration_s=row["duration_s"],
+        measurements=json.loads(row["measurements"]),
+    )
+
+
+def _intent(row: Row) -> OperatorIntent:
+    return OperatorIntent(
+        id=row["intent_id"],
+        kind=IntentKind(row["intent_kind"]),
+        received_at=row["received_at"],
+        source=row["source"],
+        objective=None if row["objective"] is None else Objective(row["objective"]),
+        changes=json.loads(row["changes"]),
+        expires_at=row["expires_at"],
+    )

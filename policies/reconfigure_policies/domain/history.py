@@ -1,0 +1,102 @@
+"""What is remembered: decisions with their outcomes, what a restart must not forget, and what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.decision import Decision, Outcome
+from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRecord:
+    """One decision as it was stored before it acted, and its outcome once there is one; wall-clock seconds.
+
+    Attributes:
+        id: counts up; the order of decisions.
+        at: when it was decided.
+        decision: what was decided, and why.
+        enforced_before: the configuration it started from, or None if it could not be read.
+        outcome: what became of it; None while it runs, and for one that the controller did not live to see end.
+        outcome_at: when the outcome was known.
+        mode: how a cold part was carried out, e.g. `overlapped`; None if everything was hot.
+    """
+
+    id: int
+    at: float
+    decision: Decision
+    enforced_before: Configuration | None = None
+    outcome: Outcome | None = None
+    outcome_at: float | None = None
+    mode: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchMeasurement:
+    """What one successful cold switch took; the plan's estimates are medians of these.
+
+    Attributes:
+        at: when it ended, wall-clock seconds.
+        mode: `overlapped`, `sequential` or `drain`.
+        duration_s: from the start of the action to its end.
+        measurements: `Outcome.measurements` of the switch.
+    """
+
+    at: float
+    mode: str
+    duration_s: float
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def stall_p95_s(self) -> float | None:
+        """The pause that 95 of 100 live streams stayed below; None if no stream was live."""
+        return self.measurements.get("stall_p95_s")
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules of all devices from its start to its end; None if they were not metered."""
+        return self.measurements.get("energy_j")
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One settled window of a configuration under a workload: all that surrogates learn from.
+
+    Attributes:
+        at: the window's end, wall-clock seconds.
+        host_id: the engine host that served it.
+        engine: `vllm` or `emulated`; the two are never mixed.
+        engine_version, model: what answered; another model's observations say nothing of this one.
+        configuration: enforced throughout the window.
+        window: the workload and what it got.
+    """
+
+    at: float
+    host_id: str
+    engine: str
+    engine_version: str
+    model: str
+    configuration: Configuration
+    window: WorkloadWindow
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerState:
+    """What a controller must know again after it was killed.
+
+    Attributes:
+        objective: the one in force.
+        objective_until: when it ends, wall-clock seconds; None if it stays.
+        paused: whether the operator has stopped automatic changes.
+        target: the configuration to hold; None before the first decision.
+        previous: configurations that were applied before, latest last, for rollback.
+    """
+
+    objective: Objective
+    objective_until: float | None = None
+    paused: bool = False
+    target: Configuration | None = None
+    previous: tuple[Configuration, ...] = ()
