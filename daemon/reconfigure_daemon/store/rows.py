@@ -11,7 +11,13 @@ from pydantic import TypeAdapter
 
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
-from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.history import (
+    ControllerState,
+    CoveredObjective,
+    DecisionRecord,
+    Observation,
+    SwitchMeasurement,
+)
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -45,6 +51,7 @@ def encode_state(state: ControllerState) -> dict[str, str]:
         "paused": json.dumps(state.paused),
         "target": json.dumps(None if state.target is None else dict(state.target)),
         "previous": json.dumps([dict(configuration) for configuration in state.previous]),
+        "covered": json.dumps([[each.objective, each.until, dict(each.configuration)] for each in state.covered]),
     }
 
 
@@ -57,6 +64,10 @@ def decode_state(pairs: Mapping[str, str]) -> ControllerState:
         paused=values["paused"],
         target=None if values["target"] is None else Configuration(values["target"]),
         previous=tuple(Configuration(each) for each in values["previous"]),
+        covered=tuple(
+            CoveredObjective(Objective(objective), until, Configuration(configuration))
+            for objective, until, configuration in values["covered"]
+        ),
     )
 
 

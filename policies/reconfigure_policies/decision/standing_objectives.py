@@ -1,71 +1,45 @@
-"""The objective in force, and those that wait underneath it for a temporary one to end."""
+"""Objectives with an end: what they cover, and what comes back when they are over."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.history import ControllerState, CoveredObjective
 from reconfigure_policies.domain.objective import Objective
 
 
-@dataclass(frozen=True, slots=True)
-class TemporaryObjective:
-    """An objective with an end (`--for 8h`).
+def with_objective(
+    state: ControllerState, objective: Objective, until: float | None, enforced: Configuration
+) -> ControllerState:
+    """The state with another objective in force.
 
-    Attributes:
-        objective: what holds until then.
-        until: wall-clock seconds since the epoch.
-        before: the configuration to return to where the objective underneath has none of its own.
+    Args:
+        state: what held so far.
+        objective: what holds from now on.
+        until: when it ends, wall-clock seconds. None replaces everything, also what would have come back.
+        enforced: the configuration that the objective in force is left with.
     """
+    if until is None:
+        return replace(state, objective=objective, objective_until=None, covered=())
+    covered = CoveredObjective(state.objective, state.objective_until, enforced)
+    return replace(state, objective=objective, objective_until=until, covered=(*state.covered, covered))
 
-    objective: Objective
-    until: float
-    before: Mapping[str, KnobValue]
+
+def is_over(state: ControllerState, now: float) -> bool:
+    """Whether the objective in force has come to its end."""
+    return bool(state.covered) and state.objective_until is not None and state.objective_until <= now
 
 
-@dataclass(frozen=True, slots=True)
-class StandingObjectives:
-    """A stack: one objective without an end, and temporary ones over it, the latest last."""
+def after_expiry(state: ControllerState, now: float) -> tuple[ControllerState, Configuration]:
+    """The state after the end of the objective in force, and the configuration to return to.
 
-    lasting: Objective
-    temporary: tuple[TemporaryObjective, ...] = ()
+    A covered objective that is over as well is passed by, so that nothing comes back that has ended.
 
-    @property
-    def in_force(self) -> Objective:
-        """The objective that decides now."""
-        return self.temporary[-1].objective if self.temporary else self.lasting
-
-    @property
-    def until(self) -> float | None:
-        """When the one in force ends, or None if it stays."""
-        return self.temporary[-1].until if self.temporary else None
-
-    def with_lasting(self, objective: Objective) -> StandingObjectives:
-        """An objective without an end replaces everything, also what waited underneath."""
-        return StandingObjectives(objective)
-
-    def with_temporary(self, objective: Objective, until: float, before: Mapping[str, KnobValue]) -> StandingObjectives:
-        """A temporary objective goes on top."""
-        return replace(self, temporary=(*self.temporary, TemporaryObjective(objective, until, before)))
-
-    def expired(self, now: float) -> tuple[StandingObjectives, Mapping[str, KnobValue] | None]:
-        """Without the objectives whose end has come.
-
-        An objective that ends underneath another hands down what to return to, so that the configuration of an
-        objective that is over never comes back.
-
-        Returns:
-            What stands now, and the configuration to return to if the objective in force was among those that
-            ended, else None.
-        """
-        kept: list[TemporaryObjective] = []
-        inherited: Mapping[str, KnobValue] | None = None
-        for hold in self.temporary:
-            before = hold.before if inherited is None else inherited
-            if hold.until <= now:
-                inherited = before
-            else:
-                kept.append(replace(hold, before=before))
-                inherited = None
-        return replace(self, temporary=tuple(kept)), inherited
+    Args:
+        state: one that `is_over`.
+        now: wall-clock seconds since the epoch.
+    """
+    returning = state.covered[-1]
+    state = replace(state, objective=returning.objective, objective_until=returning.until, covered=state.covered[:-1])
+    return after_expiry(state, now) if is_over(state, now) else (state, returning.configuration)

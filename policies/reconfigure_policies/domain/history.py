@@ -84,6 +84,21 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class CoveredObjective:
+    """What a temporary objective (`--for 8h`) covers, and gives way to when it ends.
+
+    Attributes:
+        objective: the one that was in force.
+        until: when it ends itself, wall-clock seconds; None if it stays.
+        configuration: what was enforced under it.
+    """
+
+    objective: Objective
+    until: float | None
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerState:
     """What a controller must know again after it was killed.
 
@@ -93,6 +108,7 @@ class ControllerState:
         paused: whether the operator has stopped automatic changes.
         target: the configuration to hold; None before the first decision.
         previous: configurations that were applied before, latest last, for rollback.
+        covered: what comes back when a temporary objective ends, the next one last.
     """
 
     objective: Objective
@@ -100,3 +116,4 @@ class ControllerState:
     paused: bool = False
     target: Configuration | None = None
     previous: tuple[Configuration, ...] = ()
+    covered: tuple[CoveredObjective, ...] = ()
