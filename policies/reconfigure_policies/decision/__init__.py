@@ -3,16 +3,17 @@
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
 from reconfigure_policies.decision.intents import IntentRefused, decide
 from reconfigure_policies.decision.planning import Plan, plan
-from reconfigure_policies.decision.standing_objectives import StandingObjectives, TemporaryObjective
+from reconfigure_policies.decision.standing_objectives import after_expiry, is_over, with_objective
 
 __all__ = [
     "IntentRefused",
     "Move",
     "Plan",
-    "StandingObjectives",
-    "TemporaryObjective",
+    "after_expiry",
     "completed",
     "decide",
+    "is_over",
     "move_between",
     "plan",
+    "with_objective",
 ]
