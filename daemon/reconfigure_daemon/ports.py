@@ -22,9 +22,11 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.configuration import Configuration, KnobValue
+from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
-from reconfigure_policies.domain.workload import IterationTotals, RequestRecord
+from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
 
 
 class Message(BaseModel):
@@ -252,6 +254,56 @@ class EngineHostLauncher(Protocol):
 
     async def restart(self, configuration: Mapping[str, KnobValue]) -> EngineHost:
         """Start a fresh host after the old one died."""
+
+
+class WindowSource(Protocol):
+    """Cuts telemetry into workload windows."""
+
+    def add(self, batch: TelemetryBatch, energy: EnergyReading | None) -> list[WorkloadWindow]:
+        """Take one batch and the joules so far; returns the windows that are complete now, oldest first."""
+
+
+class Journal(Protocol):
+    """The controller's memory. No method raises for a fault of its disk: the loop goes on, and `notices` says so."""
+
+    @property
+    def notices(self) -> list[str]:
+        """What an operator should know of it."""
+
+    async def record_decision(self, decision: Decision, at: float, enforced_before: Configuration | None = None) -> int:
+        """Keep a decision before it acts, with the intent behind it; returns its id."""
+
+    async def record_outcome(self, decision_id: int, outcome: Outcome, at: float, mode: str | None = None) -> None:
+        """Keep what became of a decision, in place of an earlier `unknown`; `mode` tells a cold switch."""
+
+    async def decisions(self, limit: int = 20, before: int | None = None) -> list[DecisionRecord]:
+        """At most `limit` decisions with an id below `before`, newest first, each with its outcome."""
+
+    async def pending_decisions(self) -> list[DecisionRecord]:
+        """Decisions that were to act and have no outcome, newest first."""
+
+    async def switch_measurements(self, limit: int = 50) -> list[SwitchMeasurement]:
+        """The latest successful cold switches of every mode, newest first."""
+
+    async def record_deployment(self, host: HostState) -> None:
+        """Keep a host and the deployment that it runs; repeating it changes nothing."""
+
+    async def record_window(
+        self, window: WorkloadWindow, configuration: Configuration, host_id: str, at: float
+    ) -> None:
+        """Keep a window that ended at wall-clock time `at` under a configuration."""
+
+    async def record_observation(self, observation: Observation) -> None:
+        """Keep a settled window to learn from."""
+
+    async def save_state(self, state: ControllerState) -> None:
+        """Keep what a restart must not forget."""
+
+    async def load_state(self) -> ControllerState | None:
+        """What was kept last, or None in a fresh store."""
+
+    async def sweep(self) -> None:
+        """Forget what is older than the retention."""
 
 
 class ProgressSink(Protocol):
