@@ -3,41 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from reconfigure_daemon.ports import SwitchMode
+from reconfigure_daemon.settings.contradictions import contradictions
+from reconfigure_daemon.settings.knobs import HOT_KNOBS
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue, Tier
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
 
+__all__ = ["HOT_KNOBS", "Settings"]
+
+
+def _one_value(value: Any) -> Any:
+    """One complaint instead of one per member of the union."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    raise PydanticCustomError("one_value", "a number, a text or true/false")
+
+
+def _argument(value: Any) -> Any:
+    """A value of `vllm serve`'s command line; a list repeats the words after the option."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return value
+    raise PydanticCustomError("argument", "a number, a text, true/false or a list of texts")
+
+
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-#: Knobs that the daemon knows how to move inside a running core; anything else in the space is cold.
-HOT_KNOBS = {
-    "max_num_seqs": ("requests", "most requests that run at once (running cap)"),
-    "max_num_batched_tokens": ("tokens", "most tokens of one step (token budget, chunk size of prefill)"),
-    "long_prefill_token_threshold": ("tokens", "most prompt tokens of one request in one step; 0 is no limit"),
-    "pacing_interval_s": ("s", "shortest time between two decode-only steps; 0 is as fast as possible"),
-    "prefix_cache_reading": ("", "whether new requests read the prefix cache"),
-}
+Host = Annotated[str, Field(min_length=1)]
+Value = Annotated[KnobValue, BeforeValidator(_one_value)]
+KnobName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Argument = Annotated[KnobValue | list[str], BeforeValidator(_argument)]
+ArgumentName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
 class Section(BaseModel):
     """A block of `config.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class EngineSettings(Section):
     """vLLM, the model it serves and where clients reach it. Cold: changing these needs a new engine host."""
 
     kind: Literal["vllm", "emulated"] = "vllm"
-    model: str = "auto"  # a path or a name vLLM can load; "auto" is the small real model from packages
-    host: str = "127.0.0.1"
+    model: Annotated[str, Field(min_length=1)] = "auto"  # "auto" is the small real model from packages
+    host: Host = "127.0.0.1"
     port: Port = 8000
-    arguments: dict[str, KnobValue | list[str]] = {}  # passed to `vllm serve` as --key value
+    arguments: dict[ArgumentName, Argument] = {}  # passed to `vllm serve` as --key value
     start_timeout_s: Seconds = 600
     drain_timeout_s: Seconds = 120
 
@@ -45,8 +63,8 @@ class EngineSettings(Section):
 class KnobSettings(Section):
     """The values of one knob, in order, and the one to start with (the first if it is not named)."""
 
-    values: Annotated[list[KnobValue], Field(min_length=1)]
-    default: KnobValue | None = None
+    values: Annotated[list[Value], Field(min_length=1)]
+    default: Value | None = None
 
 
 class SwitchSettings(Section):
@@ -75,7 +93,7 @@ class SloSettings(Section):
 class ControlApiSettings(Section):
     """The control plane's HTTP. Beyond loopback a token file (mode 600) is required."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: Port = 9400
     token_file: Path | None = None
 
@@ -115,8 +133,8 @@ class Settings(Section):
     """The whole of `config.yaml`."""
 
     engine: EngineSettings = EngineSettings()
-    space: dict[str, KnobSettings]
-    objectives: dict[Objective, dict[str, KnobValue]] = {}  # the named configuration of each objective
+    space: Annotated[dict[KnobName, KnobSettings], Field(min_length=1)]
+    objectives: dict[Objective, dict[str, Value]] = {}  # the named configuration of each objective
     start_objective: Objective = Objective.THROUGHPUT
     slo: SloSettings = SloSettings()
     switch: SwitchSettings = SwitchSettings()
@@ -128,10 +146,18 @@ class Settings(Section):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @model_validator(mode="after")
-    def _objectives_are_in_the_space(self) -> Settings:
-        space = self.configuration_space()
-        for changes in self.objectives.values():
-            space.check(changes)
+    def _keys_agree(self) -> Settings:
+        found = contradictions(self)
+        if found:
+            raise ValidationError.from_exception_data(
+                "Settings",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("contradiction", "{text}", {"text": text}), loc=path, input=None
+                    )
+                    for path, text in found
+                ],
+            )
         return self
 
     def configuration_space(self) -> ConfigurationSpace:

@@ -1,0 +1,105 @@
+"""Keys that are fine alone and wrong together; pure, so that the loader and every test build the same settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from reconfigure_daemon.settings.knobs import misspelt_hot_knob, values_faults
+from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
+
+if TYPE_CHECKING:
+    from reconfigure_daemon.settings.model import KnobSettings, Settings
+
+#: Where a key stands, and what is wrong with it.
+Contradiction = tuple[tuple[str | int, ...], str]
+
+#: Words of vLLM's command line that have a key of their own, or that the daemon decides.
+_OWN_KEYS = {"host": "engine.host", "port": "engine.port", "model": "engine.model", "uds": "engine.host"}
+
+
+def contradictions(settings: Settings) -> list[Contradiction]:
+    """Every disagreement between keys, each at the key to change."""
+    space = [fault for name, knob in settings.space.items() for fault in _knob(name, knob)]
+    return [*space, *_largest(settings), *_objectives(settings), *_arguments(settings), *_addresses(settings)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _knob(name: str, knob: KnobSettings) -> Iterator[Contradiction]:
+    meant = misspelt_hot_knob(name)
+    if meant:
+        yield ("space", name), f"there is no knob {name!r}; did you mean {meant!r}?"
+        return
+    for index, text in values_faults(name, knob.values):
+        yield ("space", name, "values", index), text
+    if knob.default is not None and not _allows(knob, knob.default):
+        yield ("space", name, "default"), _outside(knob.default, knob) + "; choose one of them or add it to values"
+
+
+def _largest(settings: Settings) -> Iterator[Contradiction]:
+    """A core boots with the largest of both, and vLLM refuses fewer tokens in a step than requests."""
+    requests, tokens = settings.space.get("max_num_seqs"), settings.space.get("max_num_batched_tokens")
+    if requests is None or tokens is None:
+        return
+    most = [[v for v in knob.values if isinstance(v, int)] for knob in (requests, tokens)]
+    if most[0] and most[1] and max(most[1]) < max(most[0]):
+        yield (
+            ("space", "max_num_batched_tokens", "values"),
+            f"found {max(most[1])} as the largest token budget and {max(most[0])} as the largest max_num_seqs; each"
+            f" running request takes a token of every step: add a budget of {max(most[0])} or more, or lower max_num_seqs",
+        )
+
+
+def _objectives(settings: Settings) -> Iterator[Contradiction]:
+    for objective, values in settings.objectives.items():
+        for name, value in values.items():
+            knob = settings.space.get(name)
+            at = ("objectives", objective.value, name)
+            if knob is None:
+                meant = get_close_matches(name, settings.space, n=1)
+                hint = f"did you mean {meant[0]!r}?" if meant else f"it has: {', '.join(settings.space)}"
+                yield at, f"there is no knob {name!r} in the space; {hint}"
+            elif not _allows(knob, value):
+                yield at, _outside(value, knob) + f"; choose one of them or add it to space.{name}.values"
+
+
+def _arguments(settings: Settings) -> Iterator[Contradiction]:
+    for given in settings.engine.arguments:
+        name, at = given.replace("-", "_"), ("engine", "arguments", given)
+        if name in settings.space:
+            yield at, f"{name} is also a knob of the space, which decides its value; remove one of the two"
+        elif name in _OWN_KEYS:
+            yield at, f"{name} has a key of its own; set {_OWN_KEYS[name]} instead"
+
+
+def _addresses(settings: Settings) -> Iterator[Contradiction]:
+    api, engine = settings.control_api, settings.engine
+    if not is_loopback(api.host) and api.token_file is None:
+        yield (
+            ("control_api", "host"),
+            f"found {api.host!r}, which other machines can reach; beyond 127.0.0.1 a token is required: name a file of"
+            " mode 600 in control_api.token_file, or keep to loopback",
+        )
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+    if api.port == engine.port and (api.host == engine.host or everywhere & {api.host, engine.host}):
+        yield (
+            ("control_api", "port"),
+            f"found {api.port}, which is engine.port too; give each its own, e.g. 9400 and 8000",
+        )
+
+
+def _allows(knob: KnobSettings, value: KnobValue) -> bool:
+    return Knob("", Tier.COLD, tuple(knob.values), knob.values[0]).allows(value)
+
+
+def _outside(value: KnobValue, knob: KnobSettings) -> str:
+    return f"found {format_value(value)}; allowed: {', '.join(map(format_value, knob.values))}"
