@@ -61,6 +61,11 @@ class PlannedRequest:
     blocks: tuple[int, ...] = ()
     block_tokens: int = BLOCK_TOKENS
 
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and output together."""
+        return self.prompt_tokens + self.output_tokens
+
 
 @dataclass(slots=True)
 class ReplayPlan:
@@ -98,6 +103,11 @@ class ReplayPlan:
     def output_tokens(self) -> int:
         """Output tokens to force, of all requests."""
         return sum(request.output_tokens for request in self.requests)
+
+    @property
+    def longest_request_tokens(self) -> int:
+        """Prompt and output of the longest request, which the server's context has to hold; 0 for none."""
+        return max((request.total_tokens for request in self.requests), default=0)
 
 
 def plan_replay(trace: Iterable[TraceRequest], options: PlanOptions) -> ReplayPlan:

@@ -16,10 +16,10 @@ SAFE_VOCAB_SIZE = 32_000
 _ASK_TIMEOUT_S = 10.0
 
 
-class TargetUnreachable(ReconfigureError):
+class TargetUnavailable(ReconfigureError):
     """No OpenAI server answers at the target's address."""
 
-    kind = "target_unreachable"
+    kind = "target_unavailable"
     status = 503
 
 
@@ -58,7 +58,7 @@ class ServedModel:
     """What the server says of itself.
 
     Attributes:
-        name: the first model it lists.
+        name: of the model to ask for.
         max_model_len: most tokens of prompt and output together, None if it does not say.
         server_version: vLLM's, None for a server without `/version`.
     """
@@ -73,23 +73,29 @@ def bearer(api_key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
 
-async def ask_served_model(url: str, api_key: str = "") -> ServedModel:
+async def ask_served_model(url: str, model: str | None = None, api_key: str = "") -> ServedModel:
     """Ask `/v1/models` and `/version`.
 
+    Args:
+        url: of the server, without `/v1`.
+        model: the one wanted, None for the first that is listed.
+        api_key: sent as a bearer token; "" for none.
+
     Raises:
-        TargetUnreachable: if nobody answers, or the answer lists no model.
+        TargetUnavailable: if nobody answers, the model is not among those listed, or none is listed nor named.
     """
     timeout = aiohttp.ClientTimeout(total=_ASK_TIMEOUT_S)
     try:
         async with aiohttp.ClientSession(timeout=timeout, headers=bearer(api_key)) as session:
-            models = await _get_json(session, f"{url}/v1/models")
+            listed = await _get_json(session, f"{url}/v1/models")
             version = await _get_json(session, f"{url}/version")
     except (aiohttp.ClientError, TimeoutError, OSError) as fault:
-        raise TargetUnreachable(
+        raise TargetUnavailable(
             f"no OpenAI server answers at {url} ({str(fault) or type(fault).__name__}); start one "
             "(`reconfigure serve`) or name another with --url"
         ) from fault
-    return _served_model(url, models, version)
+    server_version = version.get("version") if isinstance(version, dict) else None
+    return _choose(url, model, _cards(listed), server_version)
 
 
 async def _get_json(session: aiohttp.ClientSession, url: str) -> Any:
@@ -103,13 +109,18 @@ async def _get_json(session: aiohttp.ClientSession, url: str) -> Any:
             return None
 
 
-def _served_model(url: str, models: Any, version: Any) -> ServedModel:
-    try:
-        card = models["data"][0]
-        name = str(card["id"])
-    except (TypeError, KeyError, IndexError) as fault:
-        raise TargetUnreachable(
-            f"{url}/v1/models lists no model (or needs a key: set OPENAI_API_KEY); is --url an OpenAI server?"
-        ) from fault
-    found_version = version.get("version") if isinstance(version, dict) else None
-    return ServedModel(name, card.get("max_model_len"), found_version)
+def _cards(listed: Any) -> dict[str, dict[str, Any]]:
+    """The listed models by name; empty for anything that is no list of models."""
+    cards = listed.get("data") if isinstance(listed, dict) else None
+    return {card["id"]: card for card in cards or () if isinstance(card, dict) and "id" in card}
+
+
+def _choose(url: str, model: str | None, cards: dict[str, dict[str, Any]], version: str | None) -> ServedModel:
+    if not cards and model is None:
+        raise TargetUnavailable(
+            f"{url}/v1/models lists no model; name one with --model, and set OPENAI_API_KEY if the server wants a key"
+        )
+    if cards and model is not None and model not in cards:
+        raise TargetUnavailable(f"{url} does not serve {model!r}; it serves: {', '.join(cards)}")
+    name = model or next(iter(cards))
+    return ServedModel(name, cards.get(name, {}).get("max_model_len"), version)

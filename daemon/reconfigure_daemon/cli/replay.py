@@ -1,0 +1,254 @@
+"""`reconfigure replay`: send a recorded workload to an OpenAI server and report how it was served."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import resource
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from reconfigure_daemon.cli.durations import parse_duration
+from reconfigure_daemon.cli.replay_progress import shown_progress
+from reconfigure_daemon.cli.replay_table import plan_sentences, plan_summary, print_report
+from reconfigure_daemon.errors import ReconfigureError, RequestInvalid
+from reconfigure_daemon.load_generation.measured_replay import ReplayContext, measured_replay
+from reconfigure_daemon.load_generation.open_loop import ReplayProgress
+from reconfigure_daemon.load_generation.outputs import write_outputs
+from reconfigure_daemon.load_generation.plan import PlanOptions, ReplayPlan, plan_replay
+from reconfigure_daemon.load_generation.report import ReplayReport
+from reconfigure_daemon.load_generation.results import ReplayRun
+from reconfigure_daemon.load_generation.target import SAFE_VOCAB_SIZE, ServedModel, Target, ask_served_model
+from reconfigure_daemon.load_generation.trace_reader import TraceReader
+from reconfigure_policies.domain.objective import ServiceLevelObjective
+
+_FAILED, _USAGE = 1, 2
+
+
+def positive(text: str | float) -> float:
+    """A number above 0; raises `typer.BadParameter` for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise typer.BadParameter(f"found {text!r}, expected a number above 0")
+    return number
+
+
+def writable_path(text: str | Path) -> Path:
+    """A file that can be written once the replay is over; raises `typer.BadParameter` before it starts otherwise."""
+    path = Path(text)
+    if not path.parent.is_dir() or path.is_dir():
+        raise typer.BadParameter(f"found {str(path)!r}, expected a file name in a folder that exists")
+    return path
+
+
+def server_root(url: str) -> str:
+    """A server's address without the `/v1` that OpenAI clients are given with it."""
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def replay(
+    context: typer.Context,
+    trace: Annotated[
+        Path,
+        typer.Argument(
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Azure, Mooncake, ServeGen or BurstGPT trace, plain or .gz.",
+        ),
+    ],
+    url: Annotated[str, typer.Option(help="The OpenAI server.")] = "http://127.0.0.1:8000",
+    controller: Annotated[str, typer.Option(help="Control API to read energy from.")] = "http://127.0.0.1:9400",
+    speed: Annotated[
+        float, typer.Option(parser=positive, metavar="FACTOR", help="Divide arrival times by this.")
+    ] = 1.0,
+    limit: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="End arrivals after this much replayed time, as on your clock: with --speed 4, 10m replays 40 minutes "
+            "of the trace. Streams that run then are finished.",
+        ),
+    ] = None,
+    start: Annotated[
+        float,
+        typer.Option(parser=parse_duration, metavar="OFFSET", help="Begin this far into the trace, in its own time."),
+    ] = 0.0,
+    requests: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
+    sample: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Keep this share of the requests, chosen by --seed.")
+    ] = 1.0,
+    scale_tokens: Annotated[
+        float, typer.Option(parser=positive, metavar="FACTOR", help="Multiply prompt and output lengths by this.")
+    ] = 1.0,
+    max_prompt_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer prompts to this.")] = None,
+    max_output_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer outputs to this.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name; the first that the server lists if left out.")] = None,
+    vocab_size: Annotated[int, typer.Option(min=2, help="Prompts use token ids below this.")] = SAFE_VOCAB_SIZE,
+    seed: Annotated[
+        int,
+        typer.Option(
+            help="Of sample, prompts and sampling. The same seed sends the same prompts: use another one for a second "
+            "run on a server whose prefix cache is to be cold."
+        ),
+    ] = 0,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    slo_ttft: Annotated[
+        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of time to first token.")
+    ] = 1.0,
+    slo_tpot: Annotated[
+        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of time per output token.")
+    ] = 0.05,
+    slo_e2e: Annotated[
+        float | None, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of end-to-end latency.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Give a request up after this.")
+    ] = 600.0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad lines of the trace out and count them.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(parser=writable_path, metavar="PATH", help="Write the report here as JSON.")
+    ] = None,
+    tokens_out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=writable_path,
+            metavar="PATH",
+            help="Write each request's output as a JSON line, to compare two runs. Adds work to the server.",
+        ),
+    ] = None,
+    api_key: Annotated[
+        str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, show_default=False, help="Sent as bearer token.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+) -> None:
+    """Send a recorded workload to an OpenAI server, open loop: requests leave when due, answered or not.
+
+    Prompts have the recorded length, in random tokens; prefixes that the trace shares stay shared. Output lengths are
+    forced. Exit code 0 if every request completed, 1 if not (lost, broken, truncated, refused, timed out or
+    interrupted), 2 for a usage error or a trace that cannot be read.
+    """
+    console = Console(stderr=True)
+    options = PlanOptions(
+        speed, start, limit, requests, sample, scale_tokens, max_prompt_tokens, max_output_tokens, seed
+    )
+    slo = ServiceLevelObjective(slo_ttft, slo_tpot, slo_e2e)
+    try:
+        reader, plan = _plan(trace, options, skip_bad)
+        if dry_run:
+            _show_plan(plan, as_json)
+            return
+        served = asyncio.run(ask_served_model(server_root(url), model, api_key))
+        target = Target(
+            server_root(url), served.name, vocab_size, seed, temperature, timeout, tokens_out is not None, api_key
+        )
+        _announce(console, plan, reader, served)
+        about = ReplayContext(_about_trace(plan, reader), _arguments(context), served.server_version)
+        with shown_progress(console) as on_progress:
+            run, summary = asyncio.run(_replay(plan, target, slo, controller, about, on_progress))
+        _show_report(summary, as_json)
+        _write(run, summary, report, tokens_out)
+    except (ReconfigureError, OSError) as fault:
+        console.print(f"replay: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(_USAGE if isinstance(fault, RequestInvalid) else _FAILED) from fault
+    raise typer.Exit(0 if summary.clean else _FAILED)
+
+
+def _plan(path: Path, options: PlanOptions, skip_bad: bool) -> tuple[TraceReader, ReplayPlan]:
+    """Read the trace as far as the plan needs it."""
+    reader = TraceReader(path, skip_bad=skip_bad)
+    plan = plan_replay(reader, options)
+    reader.check()
+    if not plan.requests:
+        raise RequestInvalid(
+            f"{path}: found no request to send within --start, --limit and --sample; widen them, or name another trace"
+        )
+    return reader, plan
+
+
+def _announce(console: Console, plan: ReplayPlan, reader: TraceReader, served: ServedModel) -> None:
+    """Say what will be sent, and what of it will not go as recorded."""
+    lines = plan_sentences(plan)
+    if reader.bad_lines:
+        lines += [f"{reader.bad_lines} bad lines left out, the first: {reader.faults[0]}"]
+    too_long = (
+        sum(request.total_tokens > served.max_model_len for request in plan.requests) if served.max_model_len else 0
+    )
+    if too_long:
+        lines += [
+            f"{too_long} requests are longer than the {served.max_model_len} tokens that {served.name} takes, and "
+            "will be refused; cut them with --max-prompt-tokens and --max-output-tokens, or shrink all with "
+            "--scale-tokens"
+        ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+async def _replay(
+    plan: ReplayPlan,
+    target: Target,
+    slo: ServiceLevelObjective,
+    controller: str,
+    about: ReplayContext,
+    on_progress: Callable[[ReplayProgress], None],
+) -> tuple[ReplayRun, ReplayReport]:
+    """Replay until the end or the first Ctrl-C; a second one ends the command at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        stop.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    _prepare_process()
+    return await measured_replay(plan, target, slo, controller.rstrip("/"), about, on_progress=on_progress, stop=stop)
+
+
+def _prepare_process() -> None:
+    """Keep this process from being the bottleneck that it measures."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # every open stream is a file
+    gc.collect()
+    gc.freeze()  # a large plan would otherwise be walked at every full collection
+
+
+def _about_trace(plan: ReplayPlan, reader: TraceReader) -> dict[str, Any]:
+    return {"path": str(reader.path), "format": reader.format.name, "bad_lines": reader.bad_lines, **plan_summary(plan)}
+
+
+def _arguments(context: typer.Context) -> dict[str, Any]:
+    """Every argument but the key, in JSON's types."""
+    given = {name: value for name, value in context.params.items() if name != "api_key"}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
+
+
+def _write(run: ReplayRun, summary: ReplayReport, report: Path | None, tokens_out: Path | None) -> None:
+    if report is not None:
+        report.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if tokens_out is not None:
+        write_outputs(tokens_out, run.results)
+
+
+def _show_plan(plan: ReplayPlan, as_json: bool) -> None:
+    typer.echo(json.dumps(plan_summary(plan), indent=2) if as_json else "\n".join(plan_sentences(plan)))
+
+
+def _show_report(summary: ReplayReport, as_json: bool) -> None:
+    if as_json:
+        typer.echo(summary.model_dump_json(indent=2))
+    else:
+        print_report(Console(), summary)
