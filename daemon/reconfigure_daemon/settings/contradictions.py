@@ -55,7 +55,7 @@ def _largest(settings: Settings) -> Iterator[Contradiction]:
         yield (
             ("space", "max_num_batched_tokens", "values"),
             f"found {max(most[1])} as the largest token budget and {max(most[0])} as the largest max_num_seqs; each"
-            f" running request takes a token of every step: add a budget of {max(most[0])} or more, or lower max_num_seqs",
+            f" running request takes a token of every step, so add a budget of {max(most[0])} or lower max_num_seqs",
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from reconfigure_daemon.settings.model import Settings
+from reconfigure_daemon.settings.model import KnobSettings, Settings
 from reconfigure_daemon.settings.yaml_document import KeyPath
 from reconfigure_policies.domain.configuration import format_value
 
@@ -31,6 +31,7 @@ _LIMITS = {
     "less_than_equal": "at most {le:g}",
     "literal_error": "{expected}",
     "enum": "{expected}",
+    "string_too_short": "a text that is not empty",
 }
 
 
@@ -125,7 +126,7 @@ def _block(path: KeyPath) -> Mapping[str, Any]:
     if not path:
         return Settings.model_fields
     if path[0] == "space" and len(path) == 2:
-        return {"values": Settings, "default": Settings}
+        return KnobSettings.model_fields
     section = getattr(Settings.model_fields.get(str(path[0])), "annotation", None)
     return getattr(section, "model_fields", {}) if len(path) == 1 else {}
 

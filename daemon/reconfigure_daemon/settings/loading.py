@@ -38,9 +38,8 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
         raise _invalid(path, [Fault("found no keys; write sections such as `engine:` and `space:`", line=1)])
     origins = Origins(document.lines)
     faults += apply_overrides(data, environ, origins)
-    known = {fault.path for fault in faults}
     settings, invalid = _validated(data, origins)
-    faults += [fault for fault in invalid if fault.path not in known]
+    faults += [fault for fault in invalid if fault.path not in document.unreadable]
     if settings is not None:
         settings = with_absolute_paths(settings, path.resolve().parent, environ)
         faults += _missing_files(settings, origins)

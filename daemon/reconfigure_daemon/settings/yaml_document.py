@@ -68,11 +68,21 @@ class YamlFault:
 
 @dataclass
 class YamlDocument:
-    """Plain data, the 1-based line of every path in it, and the faults that were found on the way."""
+    """Plain data, the 1-based line of every path in it, and the faults that were found on the way.
+
+    Attributes:
+        unreadable: paths whose value is None because of one of the faults.
+    """
 
     data: Any = None
     lines: dict[KeyPath, int] = field(default_factory=dict)
     faults: list[YamlFault] = field(default_factory=list)
+    unreadable: set[KeyPath] = field(default_factory=set)
+
+    def give_up(self, path: KeyPath, line: int, message: str) -> None:
+        """Leave None in a value's place and say why."""
+        self.faults.append(YamlFault(line, path, message))
+        self.unreadable.add(path)
 
 
 def read_yaml(text: str) -> YamlDocument:
@@ -97,8 +107,7 @@ def read_yaml(text: str) -> YamlDocument:
 def _read_node(node: yaml.Node, path: KeyPath, document: YamlDocument) -> Any:
     line = document.lines.setdefault(path, node.start_mark.line + 1)
     if len(path) > _DEEPEST:
-        document.faults.append(YamlFault(line, path, _TOO_DEEP))
-        return None
+        return document.give_up(path, line, _TOO_DEEP)
     if isinstance(node, yaml.MappingNode):
         return _read_mapping(node, path, document)
     if isinstance(node, yaml.SequenceNode):
@@ -139,5 +148,4 @@ def _read_scalar(node: yaml.Node, path: KeyPath, document: YamlDocument) -> Any:
     except (ValueError, KeyError):
         shown = f"{node.tag.removeprefix(_TAG)} {node.value!r}"
         wrong = f"found {shown}, which cannot be read; write a text, a number or true/false without a tag"
-        document.faults.append(YamlFault(node.start_mark.line + 1, path, wrong))
-        return None
+        return document.give_up(path, node.start_mark.line + 1, wrong)
