@@ -23,7 +23,9 @@ class GpusUnavailable(Exception):
 class Gpus:
     """Every GPU that the environment leaves visible, idle ones included.
 
-    A reading costs microseconds; only the search for a lost GPU restarts NVML, which takes the driver milliseconds.
+    Measured on an H200 (driver 580): reading the energy counter costs 3.3 to 4.3 ms of one core for each GPU, however
+    seldom it is done, so once a second is 0.4 % of a core per GPU; the power reading costs 0.05 ms; restarting NVML in
+    search of a lost GPU 10 ms.
 
     Args:
         environ: where CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER are looked up.

@@ -97,7 +97,9 @@ class WorkloadWindow:
     """What a stretch of time asked of one configuration, and what it got.
 
     `energy_per_output_token_j` includes prefill and idle energy of the window. `energy_source` is
-    `measured`, `integrated`, `estimated` or `unknown`; energy is None only when unknown.
+    `measured`, `integrated`, `estimated` or `unknown`; energy is None only when unknown. `started_s` is on the
+    host's monotonic clock. `dropped` finished requests were overwritten before they were read: `slo_met` and the
+    percentiles of requests lack them.
     """
 
     started_s: float
@@ -118,6 +120,7 @@ class WorkloadWindow:
     energy_j: float | None = None
     energy_source: str = "unknown"
     energy_by_source_j: Mapping[str, float] = field(default_factory=dict)
+    dropped: int = 0
 
     @property
     def arrival_rate_rps(self) -> float:
