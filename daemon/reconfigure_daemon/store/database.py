@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
-from reconfigure_daemon.store.schema import StoreFromTheFuture, migrate, refuse_newer
+from reconfigure_daemon.store.schema import StoreFromTheFuture, migrate, refuse_newer, version_of
 
 #: What can go wrong with a file or its disk; anything else is a fault of this program.
 FAULTS = (sqlite3.Error, OSError, StoreFromTheFuture)
@@ -35,6 +35,7 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     try:
         refuse_newer(connection)
+        _check(connection)  # before anything is written: a damaged file is kept as it was found
         _prepare(connection)
         migrate(connection)
     except BaseException:
@@ -43,16 +44,20 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def _check(connection: sqlite3.Connection) -> None:
+    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
+    if findings != ["ok"]:
+        raise StoreDamaged("; ".join(findings))
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts only before the first table; retention frees pages
+    if version_of(connection) == 0:  # it can be chosen only before the first table; retention frees pages
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     # A commit survives the death of the process without waiting for the disk, so that a hot knob does not wait for
     # it either. After a power cut the newest commits may be missing; so are the engine and its requests.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    findings = [row[0] for row in connection.execute("PRAGMA quick_check(1)")]
-    if findings != ["ok"]:
-        raise StoreDamaged("; ".join(findings))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +20,8 @@ from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
 from reconfigure_policies.domain.objective import OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
+
+_LOG = logging.getLogger(__name__)
 
 FILE_NAME = "reconfigure.db"
 DAY_S = 86400.0
@@ -71,19 +74,9 @@ class Store:
         """Keep a decision before it acts, with the intent behind it; returns its id."""
         return await self._on_thread(self._record_decision, decision, at, enforced_before)
 
-    async def record_outcome(self, decision_id: int, outcome: Outcome, at: float, mode: str | None = None) -> bool:
-        """Keep what became of a decision, in place of an earlier `unknown`.
-
-        Args:
-            decision_id: what `record_decision` returned.
-            outcome: what happened.
-            at: wall-clock seconds.
-            mode: how a cold switch was carried out; None if everything was hot.
-
-        Returns:
-            Whether the decision is known; an outcome without its decision is not kept.
-        """
-        return await self._on_thread(self._record_outcome, decision_id, outcome, at, mode)
+    async def record_outcome(self, decision_id: int, outcome: Outcome, at: float, mode: str | None = None) -> None:
+        """Keep what became of a decision, in place of an earlier `unknown`; `mode` tells a cold switch."""
+        await self._on_thread(self._record_outcome, decision_id, outcome, at, mode)
 
     async def decisions(self, limit: int = 20, before: int | None = None) -> list[DecisionRecord]:
         """At most `limit` decisions with an id below `before`, newest first, each with its outcome."""
@@ -135,7 +128,8 @@ class Store:
         self._thread.shutdown()
 
     async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        done = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
+        return await asyncio.shield(done)  # an outcome is kept also when its task is cancelled meanwhile
 
     async def _query(self, query: Callable[[Connection], T]) -> T | None:
         return await self._on_thread(self._file.read, query)
@@ -146,15 +140,15 @@ class Store:
         self._file.write()
         return record.id
 
-    def _record_outcome(self, decision_id: int, outcome: Outcome, at: float, mode: str | None) -> bool:
+    def _record_outcome(self, decision_id: int, outcome: Outcome, at: float, mode: str | None) -> None:
         record = self._file.backlog.recall(decision_id) or self._file.read(
             lambda connection: queries.select_decision(connection, decision_id)
         )
         if record is None:
-            return False
+            _LOG.warning("the outcome of decision %d is not kept: the store does not have the decision", decision_id)
+            return
         self._file.backlog.keep(replace(record, outcome=outcome, outcome_at=at, mode=mode))
         self._file.write()
-        return True
 
     def _decisions(self, limit: int, before: int | None) -> list[DecisionRecord]:
         stored = self._file.read(lambda connection: queries.select_decisions(connection, limit, before)) or []

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from reconfigure_daemon.store.database import connect
+from reconfigure_daemon.store.schema import MIGRATIONS, migrate, version_of
+
+LATEST = len(MIGRATIONS)
+
+
+def written_by_version(path, version):
+    """A store as that version left it, with a decision in it where it had any."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate(connection, MIGRATIONS[:version])
+    if version >= 1:
+        connection.execute("INSERT INTO decisions VALUES (7, 1.0, 'keep', 'old', '{}', '{}', '{}', NULL, NULL)")
+    connection.close()
+
+
+@pytest.mark.parametrize("version", range(LATEST + 1))
+async def test_every_older_store_is_brought_up_to_date(version, path, open_store, examples):
+    """Whichever version wrote the file, its decisions stay, and everything new can be kept."""
+    written_by_version(path, version)
+    store = open_store()
+    decision_id = await store.record_decision(examples.adjust, 2.0)
+    await store.record_observation(examples.observation)
+    assert store.notices == []
+    reasons = [record.decision.reason for record in await store.decisions()]
+    assert reasons == [examples.adjust.reason, "old"][: 1 + (version >= 1)]
+    assert decision_id == (8 if version >= 1 else 1)
+    assert await store.observations() == [examples.observation]
+    assert version_of(store._file._connection) == LATEST
+
+
+def test_a_step_is_taken_whole_or_not_at_all(tmp_path):
+    """A step that fails in its middle leaves the file at the last whole one."""
+    connection = sqlite3.connect(tmp_path / "x.db", isolation_level=None)
+    steps = ("CREATE TABLE a (x);", "CREATE TABLE b (x); CREATE TABLE a (x);")
+    with pytest.raises(sqlite3.OperationalError, match="table a already exists"):
+        migrate(connection, steps)
+    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master")]
+    assert (version_of(connection), tables, connection.in_transaction) == (1, ["a"], False)
+    connection.close()
+
+
+async def test_a_newer_store_is_refused_and_left_as_it_is(path, open_store, examples):
+    """A file with tables of tomorrow is not written; history goes on in memory, and the notice says what to do."""
+    connection = connect(path, busy_timeout_s=0.1)
+    connection.execute(f"PRAGMA user_version = {LATEST + 5}")
+    connection.close()
+    before = path.read_bytes()
+    store = open_store()
+    await store.record_decision(examples.keep, 1.0)
+    (notice,) = store.notices
+    assert f"schema {LATEST + 5}; this one knows up to {LATEST}" in notice
+    assert "install the newer version again or move the file away" in notice
+    assert [record.decision for record in await store.decisions()] == [examples.keep]
+    assert path.read_bytes() == before
+
+
+async def test_a_foreign_table_in_the_way_is_a_fault_not_a_crash(path, open_store, examples):
+    """A database of something else under the store's name is neither overwritten nor set aside."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE hosts (mine)")
+    connection.close()
+    store = open_store()
+    await store.record_decision(examples.keep, 1.0)
+    assert "table hosts already exists" in store.degraded
+    assert [record.decision for record in await store.decisions()] == [examples.keep]
