@@ -82,7 +82,12 @@ def replay(
     ] = None,
     start: Annotated[
         float,
-        typer.Option(parser=parse_duration, metavar="OFFSET", help="Begin this far into the trace, in its own time."),
+        typer.Option(
+            parser=parse_duration,
+            show_default="0s",
+            metavar="OFFSET",
+            help="Begin this far into the trace, in its own time.",
+        ),
     ] = 0.0,
     requests: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
     sample: Annotated[
@@ -104,16 +109,25 @@ def replay(
     ] = 0,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     slo_ttft: Annotated[
-        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of time to first token.")
+        float,
+        typer.Option(
+            parser=parse_duration, show_default="1s", metavar="DURATION", help="Limit of time to first token."
+        ),
     ] = 1.0,
     slo_tpot: Annotated[
-        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of time per output token.")
+        float,
+        typer.Option(
+            parser=parse_duration, show_default="50ms", metavar="DURATION", help="Limit of time per output token."
+        ),
     ] = 0.05,
     slo_e2e: Annotated[
         float | None, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of end-to-end latency.")
     ] = None,
     timeout: Annotated[
-        float, typer.Option(parser=parse_duration, metavar="DURATION", help="Give a request up after this.")
+        float,
+        typer.Option(
+            parser=parse_duration, show_default="10m", metavar="DURATION", help="Give a request up after this."
+        ),
     ] = 600.0,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad lines of the trace out and count them.")

@@ -56,9 +56,8 @@ def print_report(console: Console, report: ReplayReport) -> None:
 
 
 def _latency_table(report: ReplayReport) -> RenderableType:
-    table = Table(
-        "latency", *(Text(name, justify="right") for name in ("p50", "p90", "p95", "p99", "max", "mean", "n"))
-    )
+    quantities = ("p50", "p90", "p95", "p99", "max", "mean", "values")
+    table = Table("latency", *(Column(quantity, justify="right") for quantity in quantities))
     rows = {
         "time to first token (TTFT)": report.ttft_s,
         "between tokens (ITL)": report.itl_s,
@@ -82,8 +81,8 @@ def _sentences(report: ReplayReport) -> list[str]:
     unfinished = f"  unfinished {counts.unfinished}" if report.interrupted else ""
     sentences = [
         f"sent {counts.sent} of {counts.planned} in {format_duration(report.duration_s)}: "
-        f"completed {counts.completed}  lost {counts.lost}  broken {counts.broken}  truncated {counts.truncated}  refused {counts.refused}  "
-        f"timed out {counts.timed_out}{unfinished}",
+        f"completed {counts.completed}  lost {counts.lost}  broken {counts.broken}  truncated {counts.truncated}  "
+        f"refused {counts.refused}  timed out {counts.timed_out}{unfinished}",
         f"goodput {slo.goodput_rps:.3g} requests/s; {attainment} of the requests met the SLO ({_limits(report)})",
         f"{report.output_throughput_tps:.4g} output tokens/s",
         _energy_sentence(report),
