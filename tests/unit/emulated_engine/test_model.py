@@ -1,0 +1,104 @@
+"""The step-time and power model has the shape of the GPU it was made after."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
+from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
+from reconfigure_daemon.emulated_engine.requests import Arrival
+from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
+
+SIMULATED_S = 120.0
+
+
+def replay(rate_rps, pacing_interval_s=0.0, configuration=None, seed=1):
+    """Two virtual minutes of Poisson arrivals of 512 + 128 tokens; the scheduler at their end, and all ends."""
+    knobs = SchedulerKnobs(max_num_seqs=128, pacing_interval_s=pacing_interval_s)
+    scheduler = EmulatedScheduler(model_for(configuration or {}), knobs)
+    chance, at_s, index = random.Random(seed), 0.0, 0
+    while (at_s := at_s + chance.expovariate(rate_rps)) < SIMULATED_S:
+        scheduler.submit(Arrival(str(index), at_s, 512, 128))
+        index += 1
+    return scheduler, scheduler.advance(SIMULATED_S)
+
+
+def energy_per_token_j(*args, **kwargs):
+    scheduler, _ = replay(*args, **kwargs)
+    return scheduler.energy_j / scheduler.totals().output_tokens
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "interval_s", "measured_w"),
+    [
+        (2, 0, 399),
+        (2, 0.030, 187),
+        (10, 0, 557),
+        (10, 0.010, 332),
+        (10, 0.020, 242),
+        (10, 0.030, 209),
+        (10, 0.045, 186),
+        (30, 0, 619),
+        (30, 0.020, 305),
+        (30, 0.030, 267),
+    ],
+)
+def test_mean_power_is_near_the_measured(rate_rps, interval_s, measured_w):
+    """Within a fifth of what an H200 drew at the same load and pacing interval."""
+    scheduler, _ = replay(rate_rps, interval_s)
+    assert scheduler.energy_j / SIMULATED_S == pytest.approx(measured_w, rel=0.2)
+
+
+def test_a_step_of_few_tokens_takes_what_was_measured():
+    """Reading the weights bounds a small batch: 4.8 ms."""
+    assert EngineModel().step_time_s(0, 2, 1200) == pytest.approx(0.0048, rel=0.02)
+
+
+@pytest.mark.parametrize("rate_rps", [1, 2, 5, 10])
+def test_pacing_saves_energy_at_low_load(rate_rps):
+    """Fewer, fuller steps cost fewer joules per token, the more so the longer the interval."""
+    per_token_j = [energy_per_token_j(rate_rps, interval_s) for interval_s in (0.0, 0.01, 0.02, 0.03)]
+    assert per_token_j == sorted(per_token_j, reverse=True)
+    assert per_token_j[-1] < 0.6 * per_token_j[0]
+
+
+def test_pacing_past_capacity_makes_the_queue_grow():
+    """An interval that the running cap cannot afford serves less than arrives."""
+    knobs = SchedulerKnobs(max_num_seqs=16, pacing_interval_s=0.045)
+    scheduler = EmulatedScheduler(EngineModel(), knobs)
+    for index in range(300):
+        scheduler.submit(Arrival(str(index), index / 10, 512, 128))
+    scheduler.advance(30.0)
+    assert scheduler.totals().waiting > 100
+
+
+def test_energy_per_token_falls_with_load():
+    """Idle power and the base of a step are shared by more tokens."""
+    per_token_j = [energy_per_token_j(rate_rps) for rate_rps in (1, 4, 16)]
+    assert per_token_j == sorted(per_token_j, reverse=True)
+
+
+def test_fewer_gpus_save_energy_and_give_up_throughput():
+    """From four GPUs to one: over a third fewer joules per token at low load, and a longer step under full load."""
+    four = {"tensor_parallel_size": 4}
+    assert energy_per_token_j(5) < 0.67 * energy_per_token_j(5, configuration=four)
+    one_s, four_s = (model_for(c).step_time_s(512, 256, 200_000) for c in ({}, four))
+    assert 1.8 < one_s / four_s < 3.5
+
+
+@pytest.mark.parametrize(
+    ("configuration", "change"),
+    [
+        ({"kv_cache_dtype": "fp8"}, {"kv_read_s_per_token": 17e-9, "kv_capacity_tokens": 1_600_000}),
+        ({"enforce_eager": True}, {"step_overhead_s": 0.0048}),
+        ({"enforce_eager": False, "block_size": 32, "kv_cache_dtype": "auto"}, {}),
+    ],
+)
+def test_cold_knobs_that_the_model_knows(configuration, change):
+    """Cache type and eager mode change what they should and nothing else; other knobs change nothing."""
+    expected = replace(EngineModel(), **change)
+    assert model_for(configuration).step_time_s(10, 5, 1000) == pytest.approx(expected.step_time_s(10, 5, 1000))
+    assert model_for(configuration).kv_capacity_tokens == expected.kv_capacity_tokens
