@@ -1,0 +1,226 @@
+"""`reconfigure replay` from end to end: a trace file in, a report out."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from reconfigure_daemon.cli.durations import format_duration, parse_duration
+from reconfigure_daemon.cli.replay import replay
+from reconfigure_daemon.cli.replay_progress import LINE_INTERVAL_S, shown_progress
+from reconfigure_daemon.load_generation.open_loop import ReplayProgress
+
+app = typer.Typer()
+app.command()(replay)
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """Six requests, 20 ms apart."""
+    lines = "".join(f"{index * 0.02:.3f},{20 + index},4\n" for index in range(6))
+    path = tmp_path / "trace.csv"
+    path.write_text("arrival_s,prompt_tokens,output_tokens\n" + lines)
+    return path
+
+
+@pytest.fixture
+def run(server, trace: Path):
+    """Runs the verb against the server, which is its controller too."""
+
+    def invoke(*arguments: object, path: Path = trace) -> Result:
+        given = [str(path), "--url", server.url, "--controller", server.url, *map(str, arguments)]
+        return CliRunner().invoke(app, given, env={"COLUMNS": "120", "OPENAI_API_KEY": "secret"})
+
+    return invoke
+
+
+def test_a_clean_replay_reports_and_exits_0(server, run, tmp_path: Path):
+    """All requests complete: a table, a JSON report that repeats the arguments, and exit code 0."""
+    server.statuses = [
+        {"pid": 7, "energy": {"source": "measured", "energy_j": 10.0}},
+        {"pid": 7, "energy": {"source": "measured", "energy_j": 16.0}},
+    ]
+    result = run("--speed", 2, "--report", tmp_path / "out.json")
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert result.exit_code == 0, result.output
+    assert (report["counts"]["completed"], report["ttft_s"]["count"], report["itl_s"]["count"]) == (6, 6, 18)
+    assert (report["energy"]["energy_per_output_token_j"], report["energy"]["source"]) == (0.25, "measured")
+    assert (report["arguments"]["speed"], report["trace"]["format"]) == (2.0, "servegen")
+    assert report["versions"]["server"] == "0.32.0"
+    assert "0.25 J per output token (measured" in result.stdout
+    assert "completed 6  lost 0  broken 0  truncated 0" in result.stdout
+
+
+def test_the_key_is_sent_but_never_written(server, run, tmp_path: Path):
+    """The API key reaches the server and appears neither in the report nor in the output."""
+    result = run("--report", tmp_path / "out.json")
+    assert server.headers[0]["Authorization"] == "Bearer secret"
+    assert "secret" not in result.output + (tmp_path / "out.json").read_text()
+
+
+def test_json_is_all_that_stdout_has(run):
+    """With --json, standard output is one JSON document; energy that is unknown says why."""
+    result = run("--json")
+    report = json.loads(result.stdout)
+    assert report["energy"]["energy_j"] is None
+    assert "no controller answers" in report["energy"]["reason"]
+
+
+def test_anything_but_completed_exits_1(server, run):
+    """A truncated request makes the exit code 1, and the table says which request and what happened."""
+
+    async def answer_too_little(exchange):
+        await exchange.begin()
+        await exchange.send_tokens(2, "stop")
+        await exchange.send("[DONE]")
+
+    server.answers = [answer_too_little]
+    result = run()
+    assert result.exit_code == 1
+    assert "truncated 1" in result.stdout
+    assert "request 0 truncated: finished (stop) after 2 of 4 tokens" in result.stdout
+
+
+def test_dry_run_sends_nothing(server, run):
+    """A dry run says what would be sent, in words and as JSON, and does not touch the server."""
+    said, as_json = run("--dry-run", "--requests", 4), run("--dry-run", "--requests", 4, "--json")
+    assert "4 requests over 60 ms" in said.stdout
+    assert json.loads(as_json.stdout)["prompt_tokens"] == 20 + 21 + 22 + 23
+    assert (said.exit_code, as_json.exit_code, server.bodies) == (0, 0, [])
+
+
+def test_limit_and_scale_reach_the_wire(server, run):
+    """Options shape what is sent: arrivals end at the limit, lengths are halved, and the model's name is as given."""
+    result = run("--limit", "50ms", "--scale-tokens", 0.5, "--model", "small")
+    sent = sorted((len(body["prompt"]), body["max_tokens"], body["model"]) for body in server.bodies)
+    assert sent == [(10, 2, "small"), (10, 2, "small"), (11, 2, "small")], result.output
+
+
+def test_requests_too_long_for_the_model_are_announced(server, run):
+    """Before anything is sent, the operator hears how many requests the model will refuse and how to cut them."""
+    server.models = [{"id": "small", "max_model_len": 27}]
+    result = run()
+    assert "2 requests are longer than the 27 tokens that small takes" in result.stderr
+
+
+def test_a_bad_line_exits_2_before_anything_is_sent(server, run, trace: Path):
+    """A bad line ends the command with its place; --skip-bad goes on and reports how many were left out."""
+    trace.write_text(trace.read_text() + "oops\n")
+    refused, skipped = run(), run("--skip-bad", "--json")
+    assert (refused.exit_code, skipped.exit_code) == (2, 0)
+    assert f"{trace}:8: found 1 fields, expected 3" in refused.stderr
+    assert json.loads(skipped.stdout)["trace"]["bad_lines"] == 1
+    assert len(server.bodies) == 6
+
+
+def test_tokens_out_compares_two_runs(run, tmp_path: Path):
+    """Two runs with the same seed write the same outputs, one line for each request."""
+    for name in ("one", "two"):
+        assert run("--tokens-out", tmp_path / name).exit_code == 0
+    lines = [json.loads(line) for line in (tmp_path / "one").read_text().splitlines()]
+    assert [line["request"] for line in lines] == list(range(6))
+    assert lines[0]["token_ids"] == [0, 1, 2, 3]
+    assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--speed", "0"), "expected a number above 0"),
+        (("--limit", "5 parsecs"), "expected a duration like"),
+        (("--report", "/no/such/folder/out.json"), "expected a file name in a folder"),
+        (("--sample", "2"), "--sample"),
+        (("--start", "9h"), "no request to send within"),
+    ],
+)
+def test_usage_errors_exit_2(run, server, arguments: tuple[str, ...], said: str):
+    """A wrong option is refused with what is allowed, and nothing is sent."""
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert server.bodies == []
+
+
+def test_no_server_exits_1(trace: Path):
+    """With nobody at the address, one line says so and what to do."""
+    result = CliRunner().invoke(app, [str(trace), "--url", "http://127.0.0.1:9"])
+    assert result.exit_code == 1
+    assert "no OpenAI server answers at http://127.0.0.1:9" in result.stderr
+    assert "--url" in result.stderr
+
+
+def test_ctrl_c_prints_the_partial_report(server, run, trace: Path):
+    """An interrupt ends the replay at once; what was measured so far is reported, with exit code 1."""
+    trace.write_text(trace.read_text() + "3600,10,4\n")
+
+    async def interrupt(exchange):
+        await exchange.begin()
+        await exchange.send_tokens(1)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(60)
+
+    server.answers = [interrupt]
+    result = run("--json")
+    report = json.loads(result.stdout)
+    assert (result.exit_code, report["interrupted"]) == (1, True)
+    assert report["counts"]["unfinished"] >= 1
+    assert report["counts"]["planned"] == 7
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))
+def test_durations_add_their_parts(hours: int, minutes: int, seconds: int):
+    """Parts of a duration add up, whatever is left out."""
+    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
+    assert parse_duration(f"{minutes}m") == minutes * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("10m", 600), ("250ms", 0.25), ("1h30m", 5400), ("1.5s", 1.5), ("7d", 604800)]
+)
+def test_durations_as_operators_write_them(text: str, seconds: float):
+    """Each unit is what it is everywhere."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-5s", "10 minutes", "5m junk"])
+def test_what_is_no_duration_is_refused(text: str):
+    """A number without a unit could mean anything, so it is refused with examples of what is allowed."""
+    with pytest.raises(typer.BadParameter, match="expected a duration like 250ms"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0042, "4.2 ms"), (1.2345, "1.23 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")]
+)
+def test_durations_for_people(seconds: float, text: str):
+    """Durations are shown in the unit that a person would use."""
+    assert format_duration(seconds) == text
+
+
+def progress_at(elapsed_s: float) -> ReplayProgress:
+    return ReplayProgress(elapsed_s, 100, 40, 30, 2, 1, 500, 0.12)
+
+
+def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]):
+    """Where standard error is no terminal, progress is a plain line at most every ten seconds."""
+    with shown_progress(Console(stderr=True, force_terminal=False)) as tell:
+        for tenths in range(int(2.5 * LINE_INTERVAL_S * 10)):
+            tell(progress_at(tenths / 10))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("sent 40/100  done 30  running 10  failed 2  late 1  4.00 requests/s  TTFT p50 120 ms")
+
+
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]):
+    """On a terminal a bar shows the same numbers while the replay runs."""
+    with shown_progress(Console(stderr=True, force_terminal=True, width=200)) as tell:
+        tell(progress_at(10.0))
+    assert "sent 40/100  done 30  running 10" in capsys.readouterr().err
