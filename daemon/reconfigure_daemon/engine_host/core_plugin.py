@@ -1,0 +1,104 @@
+"""What runs inside every process of a core that the engine host started: utilities, resumed state, an error journal.
+
+vLLM loads it through the `vllm.general_plugins` entry point before a core or a worker is built. It does nothing
+in a vLLM that the engine host did not start: the journal's directory in the environment is the sign.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from reconfigure_daemon.engine_host import resumed_state
+
+JOURNAL_VARIABLE = "RECONFIGURE_CORE_JOURNAL"
+PR_SET_PDEATHSIG = 1
+
+
+def register() -> None:
+    """Entry point; harmless to call twice."""
+    directory = os.environ.get(JOURNAL_VARIABLE)
+    if not directory:
+        return
+    die_with_parent()
+    keep_errors(Path(directory))
+    attach_utilities()
+    fork_workers_on_cpu()
+    resumed_state.restore()
+
+
+def keep_errors(directory: Path) -> None:
+    """Append this process's errors to `DIRECTORY/PID.log`, where the host finds the reason of a failed boot."""
+    logger = logging.getLogger("vllm")
+    if any(handler.get_name() == JOURNAL_VARIABLE for handler in logger.handlers):
+        return
+    handler = logging.FileHandler(directory / f"{os.getpid()}.log", delay=True)
+    handler.set_name(JOURNAL_VARIABLE)
+    handler.setLevel(logging.ERROR)
+    logger.addHandler(handler)
+
+
+def attach_utilities() -> None:
+    """Give EngineCore the methods that the router calls; a utility call is a method name sent over the socket."""
+    from vllm.v1.engine.core import EngineCore
+
+    EngineCore.reconfigure_bind = _bind
+    EngineCore.reconfigure_set_knobs = _set_knobs
+    EngineCore.reconfigure_read = _read
+    EngineCore.reconfigure_memory = _memory
+
+
+def _bind(core: Any) -> None:
+    core.scheduler.bind_input_queue(core.input_queue)
+
+
+def _set_knobs(core: Any, changes: dict[str, Any]) -> dict[str, Any]:
+    enforced: dict[str, Any] = core.scheduler.set_knobs(changes)
+    return enforced
+
+
+def _read(core: Any) -> dict[str, Any]:
+    scheduler = core.scheduler
+    return {
+        "enforced": scheduler.enforced_knobs(),
+        "running": len(scheduler.running),
+        "waiting": len(scheduler.waiting),
+    }
+
+
+def _memory(core: Any) -> list[dict[str, int]]:
+    found: list[dict[str, int]] = core.model_executor.collective_rpc(worker_memory)
+    return found
+
+
+def worker_memory(worker: Any) -> dict[str, int]:
+    """Bytes of the worker's device: total, free, and held by this worker. Empty without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return {}
+    free, total = torch.cuda.mem_get_info()
+    return {"total": total, "free": free, "held": torch.cuda.memory_reserved()}
+
+
+def fork_workers_on_cpu() -> None:
+    """Let a CPU core fork its worker instead of importing everything again in a fresh process.
+
+    vLLM spawns there, since forking a process that has used OpenMP hangs; a core that was itself forked from the
+    pre-imported process has not used it yet. On CUDA vLLM forks by itself.
+    """
+    from vllm.platforms import current_platform
+    from vllm.v1.executor import multiproc_executor
+
+    if current_platform.is_cpu():
+        multiproc_executor.get_mp_context = lambda: multiprocessing.get_context("fork")
+
+
+def die_with_parent() -> None:
+    """End this process when its parent ends: no core outlives a killed engine host and keeps its memory."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

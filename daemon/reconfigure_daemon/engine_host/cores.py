@@ -1,0 +1,158 @@
+"""EngineCores: booted from a pre-imported process, with a deadline, and ended for certain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from reconfigure_daemon.engine_host import vllm_names
+from reconfigure_daemon.engine_host.arguments import last_line
+from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
+from reconfigure_policies.domain.configuration import Configuration
+
+PRELOADED = ["vllm.v1.engine.core", "vllm.v1.worker.gpu_model_runner", "reconfigure_daemon.engine_host.hot_scheduler"]
+
+
+class CoreBootFailed(Exception):
+    """A core did not come up; the message is vLLM's own last error, or what stopped it."""
+
+
+@dataclass(eq=False)
+class Core:
+    """One running EngineCore and the client that speaks to it.
+
+    Attributes:
+        id: counts up within a host.
+        client: vLLM's `AsyncMPClient`.
+        config: its `VllmConfig`, with what the core reported when it was ready.
+        configuration: ours.
+        booted_at: wall clock.
+        boot_s: from the request to ready.
+        heard_s: monotonic time of its latest output.
+    """
+
+    id: int
+    client: Any
+    config: Any
+    configuration: Configuration
+    booted_at: float
+    boot_s: float
+    heard_s: float = field(default_factory=time.monotonic)
+    reader: asyncio.Task[None] | None = None
+
+    @property
+    def pids(self) -> list[int]:
+        """Its processes, the core's own first."""
+        manager = self.client.resources.engine_manager
+        return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
+
+    async def utility(self, method: str, *arguments: Any) -> Any:
+        """Call a method of EngineCore in its process, between two steps."""
+        return await self.client.call_utility_async(method, *arguments)
+
+
+class CoreBooter:
+    """Boots cores one at a time."""
+
+    def __init__(self, runtime: Path, log_stats: bool = True) -> None:
+        self._journal = runtime / "core-errors"
+        self._journal.mkdir(parents=True, exist_ok=True)
+        self._log_stats = log_stats
+        self._next_id = 1
+        os.environ[JOURNAL_VARIABLE] = str(self._journal)
+
+    def use_preimported_processes(self) -> None:
+        """Make vLLM fork its cores from a process that has imported it and nothing else.
+
+        That process never touches CUDA or OpenMP, so forking it is safe, and a boot costs no imports. It
+        starts with this process's environment: call this once vLLM's platform has set it up.
+        """
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(PRELOADED)
+        vllm_names.resolve("vllm.v1.engine.utils:get_mp_context")
+        import vllm.v1.engine.utils as engine_utils
+
+        engine_utils.get_mp_context = lambda: context
+        from multiprocessing import forkserver
+
+        forkserver.ensure_running()
+
+    async def boot(self, config: Any, configuration: Configuration, deadline_s: float) -> Core:
+        """Start a core and wait until it is ready.
+
+        Raises:
+            CoreBootFailed: if it ends, or is not ready in time; nothing of it is left behind.
+        """
+        begun_s, begun_at = time.monotonic(), time.time()
+        before = {p.pid for p in multiprocessing.active_children()}
+        making = asyncio.ensure_future(asyncio.to_thread(make_client, config, self._log_stats))
+        try:
+            client = await asyncio.wait_for(asyncio.shield(making), deadline_s)
+        except TimeoutError:
+            self._kill_new(before)
+            with contextlib.suppress(Exception):
+                (await making).shutdown(0)
+            raise CoreBootFailed(f"the core was not ready after {deadline_s:.0f} s and was stopped") from None
+        except asyncio.CancelledError:
+            self._kill_new(before)
+            raise
+        except Exception as failure:
+            self._kill_new(before)
+            raise CoreBootFailed(self.last_error(begun_at) or last_line(str(failure))) from failure
+        core = Core(self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s)
+        self._next_id += 1
+        return core
+
+    def last_error(self, since: float) -> str | None:
+        """The last error that a core's processes wrote down since a wall-clock time."""
+        logs = [p for p in self._journal.glob("*.log") if p.stat().st_mtime >= since]
+        for log in sorted(logs, key=lambda p: p.stat().st_mtime, reverse=True):
+            errors = _ERROR_LINE.findall(log.read_text(errors="replace"))
+            if errors:
+                return str(errors[-1])[:500]
+        return None
+
+    def _kill_new(self, before: set[int | None]) -> None:
+        for process in multiprocessing.active_children():
+            if process.pid is not None and process.pid not in before:
+                kill_tree(process.pid)
+
+    async def retire(self, core: Core, timeout_s: float = 10) -> None:
+        """End a core that serves nobody any more."""
+        if core.reader is not None:
+            core.reader.cancel()
+        pids = core.pids
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(core.client.shutdown, 0), timeout_s)
+        for pid in pids:
+            kill_tree(pid)
+
+
+_ERROR_LINE = re.compile(r"^((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b: .+)$", re.MULTILINE)
+
+
+def make_client(config: Any, log_stats: bool) -> Any:
+    """VLLM's client of a new core; blocks until the core is ready."""
+    from vllm.v1.executor import Executor
+
+    make = vllm_names.resolve("vllm.v1.engine.core_client:EngineCoreClient.make_async_mp_client")
+    return make(vllm_config=config, executor_class=Executor.get_class(config), log_stats=log_stats)
+
+
+def kill_tree(pid: int) -> None:
+    """End a process and what it started, at once; nothing happens if it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in [*root.children(recursive=True), root]:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                process.send_signal(signal.SIGKILL)

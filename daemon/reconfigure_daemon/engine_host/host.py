@@ -1,0 +1,322 @@
+"""The engine host: vLLM's server on the core router, and the commands that the controller gives it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from reconfigure_daemon.engine_host import arguments, memory
+from reconfigure_daemon.engine_host.core_router import CoreRouter
+from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
+from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
+from reconfigure_daemon.engine_host.live_requests import Ledger
+from reconfigure_daemon.engine_host.recovery import Recovery
+from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetNotSettled
+from reconfigure_daemon.engine_host.vllm_names import Support
+from reconfigure_daemon.engine_host.warm_up import WarmUpWrong
+from reconfigure_daemon.errors import ActionInProgress, EngineHostFault
+from reconfigure_daemon.ports import (
+    ActionState,
+    Capabilities,
+    DeploymentState,
+    HostPhase,
+    HostState,
+    HotResult,
+    SwitchMode,
+    SwitchProgress,
+    SwitchReport,
+    SwitchRequest,
+    TelemetryBatch,
+)  # fmt: skip
+from reconfigure_daemon.settings import HOT_KNOBS, Settings
+from reconfigure_policies.domain.configuration import Configuration, KnobValue
+
+log = logging.getLogger(__name__)
+
+ActionKind = Literal["boot", "hot", "switch", "recover", "stop"]
+READ_TIMEOUT_S = 0.5
+
+
+class VllmHost:
+    """Implements `ports.EngineHost` over a real vLLM; made once per process."""
+
+    def __init__(self, settings: Settings, runtime: Path, model: str, support: Support) -> None:
+        self._settings = settings
+        self._space = settings.configuration_space()
+        self._model = model
+        self._support = support
+        self._booter = CoreBooter(runtime)
+        self.ledger = Ledger()
+        self.router: CoreRouter | None = None
+        self._recovery = Recovery(settings.switch.core_restarts, settings.switch.core_restart_window_s)
+        self._target = Configuration(self._space.default())
+        self._enforced_hot: dict[str, KnobValue] = {}
+        self._phase = HostPhase.BOOTING
+        self._action: ActionState | None = None
+        self._started_at = time.time()
+        self._host_id = uuid.uuid4().hex[:12]
+        self._last_error: str | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- boot ------------------------------------------------------------------------------------------------------
+
+    async def boot_first(self, configuration: Configuration) -> Core:
+        """Boot the first core; the router stands on it from then on.
+
+        Raises:
+            CoreBootFailed, ConfigurationRefusedByVllm: vLLM's own reason.
+        """
+        with self._acting("boot", HostPhase.BOOTING):
+            config = self._make_config(configuration)
+            if self._support.live_switching:
+                self._booter.use_preimported_processes()
+            core = await self._booter.boot(config, configuration, self._settings.engine.start_timeout_s)
+            self._target = configuration
+            self.router = CoreRouter(core, self.ledger)
+            self.router.on_core_death = self._core_died
+            await self._prepare(core)
+        return core
+
+    def _make_config(self, configuration: Configuration) -> Any:
+        live = self._support.live_switching
+        line = arguments.command_line(self._settings, configuration, self._model, live)
+        return arguments.core_config(arguments.parse(line), live)
+
+    def begin_serving(self) -> None:
+        """The HTTP server answers."""
+        self._phase = HostPhase.SERVING
+
+    async def _prepare(self, core: Core) -> None:
+        """What a core needs before its first request: pacing's wake-up, the hot knobs, the adapters."""
+        if self._support.live_switching:
+            await core.utility("reconfigure_bind")
+            self._enforced_hot = await core.utility("reconfigure_set_knobs", hot_part(self._space, self._target))
+        for lora in list(self.router.loras.values()) if self.router is not None else []:
+            await core.client.add_lora_async(lora)
+
+    @property
+    def _router(self) -> CoreRouter:
+        if self.router is None:
+            raise EngineHostFault("the first core is still booting; try again when the phase is `serving`.")
+        return self.router
+
+    # --- one action at a time ----------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _acting(self, kind: ActionKind, phase: HostPhase | None = None) -> Iterator[None]:
+        if self._action is not None:
+            running = self._action
+            raise ActionInProgress(
+                running.kind, running.since,
+                f"a {running.kind} has been running for {time.time() - running.since:.0f} s (now: {running.phase}); "
+                "one action runs at a time, so wait for it to end.",
+            )  # fmt: skip
+        self._action = ActionState(kind=kind, since=time.time(), phase=kind)
+        before, self._phase = self._phase, phase or self._phase
+        try:
+            yield
+        finally:
+            self._action = None
+            self._phase = before if self._phase == phase else self._phase
+        if self.router is not None and self.router.serving.client.resources.engine_dead:
+            self._recover_soon(self.router.serving)  # it died while the action ran
+
+    def _note_progress(self, progress: SwitchProgress) -> None:
+        if self._action is not None:
+            self._action = self._action.model_copy(update={"phase": progress.phase, "detail": progress.detail})
+        log.debug("%s %s", progress.phase, progress.detail)
+
+    # --- commands ----------------------------------------------------------------------------------------------------
+
+    async def state(self) -> HostState:
+        """See `ports.EngineHost.state`."""
+        serving = self.router.serving if self.router is not None else None
+        await self._read_enforced(serving)
+        return HostState(
+            host_id=self._host_id, pid=os.getpid(), started_at=self._started_at, engine="vllm",
+            engine_version=self._support.version, model=self._model,
+            openai_url=f"http://{self._settings.engine.host}:{self._settings.engine.port}", phase=self._phase,
+            deployment=_deployment(serving), target=dict(self._target), enforced=self._enforced(serving),
+            action=self._action, capabilities=self.capabilities(), live_requests=len(self.ledger),
+            core_restarts=self._recovery.count, lost_requests=self.ledger.lost, last_error=self._last_error,
+        )  # fmt: skip
+
+    def capabilities(self) -> Capabilities:
+        """What this host can do with its vLLM."""
+        live = self._support.live_switching
+        modes = [SwitchMode.OVERLAPPED, SwitchMode.SEQUENTIAL, SwitchMode.DRAIN] if live else [SwitchMode.DRAIN]
+        return Capabilities(
+            hot_knobs=[name for name in HOT_KNOBS if name in self._space] if live else [],
+            exact_replay=live, switch_modes=[m.value for m in modes], reason=self._support.reason,
+        )  # fmt: skip
+
+    async def set_knobs(self, changes: Mapping[str, KnobValue]) -> HotResult:
+        """See `ports.EngineHost.set_knobs`."""
+        self._space.check(changes)
+        self._check_all_hot(changes)
+        begun_s = time.monotonic()
+        with self._acting("hot"):
+            self._enforced_hot = await self._router.serving.utility("reconfigure_set_knobs", dict(changes))
+            self._target = self._target.with_changes(changes)
+        return HotResult(
+            target=dict(self._target), enforced=self._enforced(self._router.serving),
+            latency_s=time.monotonic() - begun_s,
+        )  # fmt: skip
+
+    def _check_all_hot(self, changes: Mapping[str, KnobValue]) -> None:
+        hot = self.capabilities().hot_knobs
+        cold = [name for name in changes if name not in hot]
+        if cold:
+            reason = self._support.reason or "they need a new core: send them as a switch."
+            raise EngineHostFault(f"{', '.join(cold)} cannot change inside the running core: {reason}")
+
+    async def switch(
+        self, request: SwitchRequest, on_progress: Callable[[SwitchProgress], None] | None = None
+    ) -> SwitchReport:
+        """See `ports.EngineHost.switch`. Goes on when the caller goes away."""
+        configuration = self._space.default().with_changes(request.configuration)
+        self._space.check(configuration)
+        task = asyncio.ensure_future(self._switch(request, configuration, on_progress or (lambda _: None)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def _switch(
+        self, request: SwitchRequest, configuration: Configuration, on_progress: Callable[[SwitchProgress], None]
+    ) -> SwitchReport:
+        begun_s, before = time.monotonic(), self._target
+        router = self._router
+
+        def report(progress: SwitchProgress) -> None:
+            self._note_progress(progress)
+            on_progress(progress)
+
+        with self._acting("switch", HostPhase.SWITCHING):
+            mode, why = await self._choose_mode(request.mode)
+            if request.dry_run:
+                return self._report("applied", mode, f"dry run: {mode.value}, {why}.", begun_s, None)
+            self._target = configuration
+            plan = SwitchPlan(
+                configuration, self._make_config, mode, time.monotonic() + request.deadline_s, request.inexact,
+                self._prepare, bool(self._settings.engine.arguments.get("reasoning_parser")),
+            )  # fmt: skip
+            switch = Switch(router, self._booter, plan, report)
+            outcome: Literal["applied", "rolled_back"] = "applied"
+            try:
+                await switch.run()
+                detail = f"{mode.value}, {why}."
+            except _TARGET_FAILURES as failure:
+                outcome, self._target = "rolled_back", before
+                self._last_error = arguments.last_line(str(failure)) or type(failure).__name__
+                detail = f"The target did not do ({mode.value}): {self._last_error}"
+                await self._prepare_again()
+            return self._report(outcome, mode, detail, begun_s, switch)
+
+    async def _prepare_again(self) -> None:
+        """The old core keeps its hot knobs; after a sequential way back a fresh one gets them."""
+        with contextlib.suppress(Exception):
+            await self._prepare(self._router.serving)
+
+    async def _choose_mode(self, asked: SwitchMode) -> tuple[SwitchMode, str]:
+        if not self._support.live_switching:
+            return SwitchMode.DRAIN, self._support.reason
+        if asked is not SwitchMode.AUTO:
+            return asked, "as asked"
+        room = await memory.room_beside(self._router.serving)
+        return (SwitchMode.OVERLAPPED if room.enough else SwitchMode.SEQUENTIAL), str(room)
+
+    def _report(
+        self, outcome: Literal["applied", "rolled_back"], mode: SwitchMode, detail: str, begun_s: float,
+        switch: Switch | None,
+    ) -> SwitchReport:  # fmt: skip
+        record = switch.record if switch is not None else None
+        return SwitchReport(
+            outcome=outcome, mode=mode, detail=detail, enforced=self._enforced(self._router.serving),
+            duration_s=round(time.monotonic() - begun_s, 4),
+            live_requests=record.live_requests if record else len(self.ledger),
+            replayed_tokens=record.replayed_tokens if record else 0,
+            inexact_requests=record.inexact_requests if record else 0,
+            stall_s=_p50_p95_max(record.stalls_s) if record else [],
+            phases_s=record.phases_s if record else {},
+        )  # fmt: skip
+
+    async def telemetry(self, after: int) -> TelemetryBatch:
+        """See `ports.EngineHost.telemetry`."""
+        records, next_after, dropped = self.ledger.records_after(after)
+        return TelemetryBatch(
+            host_id=self._host_id, now_s=time.monotonic(), next_after=next_after, dropped=dropped,
+            records=records, totals=self.ledger.totals(),
+        )  # fmt: skip
+
+    async def stop(self, drain_timeout_s: float) -> None:
+        """See `ports.EngineHost.stop`: new requests wait at the door, live ones end, then vLLM's own shutdown."""
+        self._phase = HostPhase.STOPPING
+        await self.ledger.until(lambda: len(self.ledger) == 0, drain_timeout_s)
+        asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)  # answer the caller first
+
+    # --- what is in force --------------------------------------------------------------------------------------------
+
+    async def _read_enforced(self, core: Core | None) -> None:
+        if core is None or not self._support.live_switching or self._phase is not HostPhase.SERVING:
+            return
+        with contextlib.suppress(Exception):  # a core in a long step or in trouble: the last reading stands
+            read = await asyncio.wait_for(core.utility("reconfigure_read"), READ_TIMEOUT_S)
+            self._enforced_hot = read["enforced"]
+
+    def _enforced(self, core: Core | None) -> dict[str, KnobValue]:
+        if core is None:
+            return {}
+        hot = {name: value for name, value in self._enforced_hot.items() if name in self._space}
+        if not self._support.live_switching:
+            hot = hot_part(self._space, core.configuration)
+        return {**cold_enforced(self._space, core.configuration, core.config), **hot}
+
+    # --- a core that dies --------------------------------------------------------------------------------------------
+
+    def _core_died(self, core: Core, death: Exception) -> None:
+        self._last_error = self._booter.last_error(time.time() - 60) or f"the core ended: {type(death).__name__}"
+        log.error("core %d died: %s; %d live requests", core.id, self._last_error, len(self.ledger))
+        if self._action is None:
+            self._recover_soon(core)
+
+    def _recover_soon(self, core: Core) -> None:
+        task = asyncio.ensure_future(self._recover(core))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _recover(self, dead: Core) -> None:
+        try:
+            with self._acting("recover", HostPhase.RECOVERING):
+                await self._recovery.run(self._router, self._booter, dead, self._make_config, self._prepare)
+        except CoreBootFailed as failure:
+            self._last_error, self._phase = str(failure), HostPhase.FAILED
+            log.error("no core can be had any more: %s", failure)  # one line; the cause is in it
+            self._router.give_up(failure)
+
+
+_TARGET_FAILURES = (
+    CoreBootFailed, WarmUpWrong, TargetNotSettled, arguments.ConfigurationRefusedByVllm, TimeoutError,
+)  # fmt: skip
+
+
+def _deployment(core: Core | None) -> DeploymentState | None:
+    if core is None:
+        return None
+    return DeploymentState(id=core.id, booted_at=core.booted_at, boot_s=core.boot_s, pids=core.pids)
+
+
+def _p50_p95_max(values: list[float]) -> list[float]:
+    if not values:
+        return []
+    ordered = sorted(values)
+    return [round(ordered[min(len(ordered) - 1, int(q * len(ordered)))], 4) for q in (0.5, 0.95)] + [
+        round(ordered[-1], 4)
+    ]

@@ -1,0 +1,141 @@
+"""vLLM's scheduler with knobs that move while it runs; lives inside an EngineCore process.
+
+A knob is set by a utility call between two steps (`core_plugin`), so it is in force when the call returns. Values
+are targets: what is enforced can be higher for a while, because a cap never falls below what already runs (vLLM 0.24
+asserts on it and the core would die) and a budget never below one token for each running sequence.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.interface import PauseState
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from reconfigure_daemon.engine_host.resumption import generated_tokens
+
+if TYPE_CHECKING:
+    _Above = Scheduler
+else:
+    _Above = object
+
+
+class HotKnobs(_Above):
+    """Mixin over a vLLM scheduler: running cap, token budget, prefill threshold, pacing, resumed requests."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._has_active_cap = hasattr(self, "max_num_active_reqs")  # vLLM 0.32: a cap that drains down by itself
+        self._boot_cap = int(self.max_num_running_reqs)
+        self._boot_budget = int(self.max_num_scheduled_tokens)
+        self._target: dict[str, Any] = {
+            "max_num_seqs": self._boot_cap,
+            "max_num_batched_tokens": self._boot_budget,
+            "long_prefill_token_threshold": int(self.scheduler_config.long_prefill_token_threshold),
+            "pacing_interval_s": 0.0,
+            "prefix_cache_reading": True,
+        }
+        self._last_step_s = 0.0
+        self._input_queue: Any = None
+        self._ungrammared: dict[str, list[int]] = {}
+
+    def bind_input_queue(self, input_queue: Any) -> None:
+        """Let arrivals break the pacing wait; without it pacing does nothing."""
+        self._input_queue = input_queue
+
+    def set_knobs(self, changes: dict[str, Any]) -> dict[str, Any]:
+        """Take new targets and enforce what can be enforced now; returns the enforced values."""
+        self._target.update(changes)
+        self._enforce()
+        return self.enforced_knobs()
+
+    def enforced_knobs(self) -> dict[str, Any]:
+        """The values in force, read from the fields that vLLM itself reads."""
+        return {
+            "max_num_seqs": self.max_num_active_reqs if self._has_active_cap else self.max_num_running_reqs,
+            "max_num_batched_tokens": self.max_num_scheduled_tokens,
+            "long_prefill_token_threshold": self.scheduler_config.long_prefill_token_threshold,
+            "pacing_interval_s": self._target["pacing_interval_s"] if self._input_queue is not None else 0.0,
+            "prefix_cache_reading": self._target["prefix_cache_reading"],
+        }
+
+    def _enforce(self) -> None:
+        running = len(self.running)
+        cap = max(1, min(int(self._target["max_num_seqs"]), self._boot_cap))
+        if self._has_active_cap:
+            self.max_num_active_reqs = cap
+        else:
+            self.max_num_running_reqs = max(cap, running)
+        floor = max(1, running * (1 + self.num_spec_tokens))
+        budget = min(int(self._target["max_num_batched_tokens"]), self._boot_budget)
+        self.max_num_scheduled_tokens = min(self._boot_budget, max(budget, floor))
+        self.scheduler_config.long_prefill_token_threshold = int(self._target["long_prefill_token_threshold"])
+
+    def add_request(self, request: Any) -> None:
+        """Admit a request; one that comes from another core goes on where it stood there."""
+        generated = generated_tokens(request.sampling_params)
+        if generated:
+            request.append_output_token_ids(list(generated))
+            request.prefill_stats = None  # its prompt was counted when it first ran
+            if request.use_structured_output:
+                self._ungrammared[request.request_id] = list(generated)
+        elif not self._target["prefix_cache_reading"]:
+            request.skip_reading_prefix_cache = True
+        super().add_request(request)
+
+    def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
+        """Advance the grammar of resumed requests over what they had generated, then as vLLM does."""
+        for request_id in [r for r in self._ungrammared if r in scheduler_output.num_scheduled_tokens]:
+            tokens = self._ungrammared.pop(request_id)
+            request = self.requests.get(request_id)
+            grammar = request.structured_output_request.grammar if request is not None else None
+            if grammar is not None:
+                grammar.accept_tokens(request_id, tokens)
+        return super().get_grammar_bitmask(scheduler_output)
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """One step's batch, after the pacing wait if the step would only decode."""
+        self._enforce()
+        if self._must_pace():
+            if any(request.num_output_placeholders for request in self.running):
+                return self._empty_step(*args, **kwargs)  # first let the tokens in flight reach their streams
+            self._wait_for_interval_or_arrival()
+        self._last_step_s = time.monotonic()
+        return super().schedule(*args, **kwargs)
+
+    def _must_pace(self) -> bool:
+        if not self._target["pacing_interval_s"] or self._input_queue is None or not self.running:
+            return False
+        return self._pause_state == PauseState.UNPAUSED and self._interval_left_s() > 0 and self._decodes_only()
+
+    def _decodes_only(self) -> bool:
+        if any(r.num_computed_tokens < r.num_prompt_tokens or not r.num_output_tokens for r in self.running):
+            return False
+        cap = self.max_num_active_reqs if self._has_active_cap else self.max_num_running_reqs
+        return len(self.running) >= cap or not (self.waiting or self.skipped_waiting)
+
+    def _empty_step(self, *args: Any, **kwargs: Any) -> Any:
+        saved = self._pause_state
+        self._pause_state = PauseState.PAUSED_ALL
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self._pause_state = saved
+
+    def _interval_left_s(self) -> float:
+        return float(self._last_step_s + self._target["pacing_interval_s"] - time.monotonic())
+
+    def _wait_for_interval_or_arrival(self) -> None:
+        with self._input_queue.not_empty:
+            while not self._input_queue.queue and (left_s := self._interval_left_s()) > 0:
+                self._input_queue.not_empty.wait(left_s)
+
+
+class HotScheduler(HotKnobs, Scheduler):
+    """For cores without asynchronous scheduling."""
+
+
+class HotAsyncScheduler(HotKnobs, AsyncScheduler):
+    """For cores with asynchronous scheduling; a plain `Scheduler` would lose it."""

@@ -1,0 +1,81 @@
+"""A new core must generate, and generate what its model would, before it gets a client's request."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from reconfigure_daemon.engine_host.core_router import CoreRouter, PrivateRequest
+from reconfigure_daemon.engine_host.cores import Core
+from reconfigure_daemon.engine_host.replay import warm_up_request
+
+WARM_UP_TOKENS = 8
+
+
+class WarmUpWrong(Exception):
+    """The core generated too little, nonsense, or something that its predecessor would not have."""
+
+
+async def warm_up(router: CoreRouter, new: Core, reference: Core | None) -> None:
+    """Generate once on a new core and judge the answer; compared with a reference core of the same numbers.
+
+    Raises:
+        WarmUpWrong: with what was found.
+    """
+    if not is_generative(new):
+        return
+    answer = await _generate(router, new)
+    check_answer(answer.tokens, _logprobs(answer), new.config.model_config.get_vocab_size())
+    if reference is not None and not reference.client.resources.engine_dead:
+        check_agreement((await _generate(router, reference)).tokens[0], _candidates(answer))
+
+
+def is_generative(core: Core) -> bool:
+    """Whether the core's model generates tokens; an embedding model is ready when it has booted."""
+    return bool(core.config.model_config.runner_type == "generate")
+
+
+async def _generate(router: CoreRouter, core: Core) -> PrivateRequest:
+    request = warm_up_request(core.id, core.config, WARM_UP_TOKENS)
+    return (await router.run_private(core, [request]))[0]
+
+
+def check_answer(tokens: list[int], logprobs: list[float], vocabulary: int) -> None:
+    """All tokens there, all in the vocabulary, all log probabilities finite.
+
+    Raises:
+        WarmUpWrong: if not.
+    """
+    if len(tokens) != WARM_UP_TOKENS:
+        raise WarmUpWrong(f"the warm-up generated {len(tokens)} of {WARM_UP_TOKENS} tokens")
+    if any(not 0 <= token < vocabulary for token in tokens):
+        raise WarmUpWrong(f"the warm-up generated tokens outside the vocabulary of {vocabulary}: {tokens}")
+    if any(not math.isfinite(value) for value in logprobs):
+        raise WarmUpWrong("the warm-up's log probabilities are not finite; the target computes nonsense")
+
+
+def check_agreement(expected: int, candidates: list[int]) -> None:
+    """The old core's first token is among the new one's likeliest.
+
+    Raises:
+        WarmUpWrong: if not.
+    """
+    if candidates and expected not in candidates:
+        raise WarmUpWrong(
+            f"the old core answers the warm-up with token {expected}, the new one with one of {candidates}"
+        )
+
+
+def _logprobs(answer: PrivateRequest) -> list[float]:
+    return [float(value) for step in answer.logprobs for value in _field(step, 1).reshape(-1)]
+
+
+def _candidates(answer: PrivateRequest) -> list[int]:
+    return [int(token) for token in _field(answer.logprobs[0], 0).reshape(-1)] if answer.logprobs else []
+
+
+def _field(step: Any, index: int) -> Any:
+    """Token ids (0) or log probabilities (1) of a step: vLLM's `LogprobsLists` begins with these two."""
+    import numpy
+
+    return numpy.asarray(step[index])
