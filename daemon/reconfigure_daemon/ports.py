@@ -259,8 +259,36 @@ class EngineHostLauncher(Protocol):
 class WindowSource(Protocol):
     """Cuts telemetry into workload windows."""
 
+    def current(self) -> WorkloadWindow | None:
+        """The window in the making; None before there is any of it."""
+
+    def restart(self) -> None:
+        """Drop the window in the making, so that none mixes two configurations."""
+
     def add(self, batch: TelemetryBatch, energy: EnergyReading | None) -> list[WorkloadWindow]:
         """Take one batch and the joules so far; returns the windows that are complete now, oldest first."""
+
+
+class LoopMetrics(Protocol):
+    """What the control loop makes visible; every method only takes note."""
+
+    def observe_energy(self, reading: EnergyReading) -> None:
+        """The meter was read."""
+
+    def observe_state(self, state: HostState) -> None:
+        """The engine host was read."""
+
+    def observe_telemetry(self, batch: TelemetryBatch) -> None:
+        """Its telemetry was read."""
+
+    def observe_window(self, window: WorkloadWindow) -> None:
+        """A workload window is complete."""
+
+    def observe_decision(self, decision: Decision) -> None:
+        """A decision was stored and is about to act."""
+
+    def observe_outcome(self, decision: Decision, outcome: Outcome) -> None:
+        """A decision has ended, or its unknown end has become known."""
 
 
 class Journal(Protocol):

@@ -28,7 +28,7 @@ def decide(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace
     if intent.kind in (IntentKind.PAUSE, IntentKind.RESUME):
         return _only_noted(intent, snapshot, space)
     changes, purpose = _wanted(intent, snapshot, space)
-    move = move_between(space, snapshot.enforced, changes)
+    move = move_between(space, snapshot.enforced, {**snapshot.draining, **changes})
     reason = _reason(move, purpose, snapshot)
     return Decision(move.kind, reason, move.target, dict(move.hot), dict(move.cold), intent)
 

@@ -42,6 +42,8 @@ class Snapshot:
         windows: recent workload windows, oldest first.
         previous: configurations that were applied before, latest last, for rollback.
         named: the configuration of each objective in `config.yaml`.
+        draining: hot values that the engine has taken as its target and does not enforce yet, e.g. a lowered cap
+            while more requests run.
     """
 
     at: float
@@ -52,6 +54,7 @@ class Snapshot:
     windows: tuple[WorkloadWindow, ...] = ()
     previous: tuple[Configuration, ...] = ()
     named: Mapping[Objective, Configuration] = field(default_factory=dict)
+    draining: Mapping[str, KnobValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

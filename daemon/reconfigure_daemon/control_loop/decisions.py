@@ -1,0 +1,190 @@
+"""From an intent to a decision, and from a decision to its outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.action_slot import ActionSlot
+from reconfigure_daemon.control_loop.doubts import Doubts
+from reconfigure_daemon.control_loop.execution import Execution
+from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced
+from reconfigure_daemon.control_loop.standing_orders import StandingOrders
+from reconfigure_daemon.errors import RequestRefused
+from reconfigure_daemon.ports import (
+    ActionState,
+    EngineHost,
+    HostState,
+    Journal,
+    LoopMetrics,
+    ProgressSink,
+    SwitchProgress,
+    SwitchRequest,
+)
+from reconfigure_daemon.settings.model import Settings
+from reconfigure_policies.decision import IntentRefused, Plan, decide, move_between, plan
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind, Snapshot
+from reconfigure_policies.domain.history import DecisionRecord
+from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """What became of an intent; `plan` is None for one that only pauses or resumes."""
+
+    intent: OperatorIntent
+    plan: Plan | None
+    record: DecisionRecord
+
+
+class Decisions:
+    """Makes decisions and sees each one to its outcome, one action at a time.
+
+    Attributes:
+        latest: the latest decision, with its outcome once there is one.
+        slot: the action that runs.
+        doubts: decisions whose end nobody saw.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        journal: Journal,
+        orders: StandingOrders,
+        execution: Execution,
+        metrics: LoopMetrics,
+    ) -> None:
+        self.latest: DecisionRecord | None = None
+        self.slot = ActionSlot(clock)
+        self.doubts = Doubts(journal, clock)
+        self._settings = settings
+        self._clock = clock
+        self._journal = journal
+        self._orders = orders
+        self._execution = execution
+        self._metrics = metrics
+
+    async def open(self) -> None:
+        """Take up what an earlier controller left open."""
+        await self.doubts.recall()
+        self.latest = next(iter(await self._journal.decisions(1)), None)
+
+    def note(self, intent: OperatorIntent, enforced: Configuration) -> Decision:
+        """The decision of an intent that touches no engine: to pause or to resume."""
+        snapshot = snapshot_of(self._settings(), self._orders.state, enforced, (), self._clock.wall())
+        return self._decided(intent, snapshot)
+
+    async def plan(self, intent: OperatorIntent, host: EngineHost) -> Plan:
+        """What an intent would do and cost; nothing is changed."""
+        state = await host.state()
+        return await self._planned(host, state, self._decided(intent, self._snapshot(state, ())))
+
+    async def act(
+        self,
+        intent: OperatorIntent,
+        host: EngineHost,
+        windows: tuple[WorkloadWindow, ...],
+        on_progress: ProgressSink | None,
+    ) -> Handled:
+        """Decide, store, act, read back, store the outcome.
+
+        Raises:
+            ActionInProgress: if another action runs, here or in the engine host.
+            RequestRefused, ConfigurationOutsideSpace: if the intent cannot be carried out; nothing was changed.
+            EngineHostUnreachable: if the host does not answer before anything was changed.
+        """
+        since = self._clock.wall()
+        with self.slot.taken(ActionState(kind="switch", since=since, phase="decide", detail=_words(intent))):
+            state = await host.state()
+            self.slot.refuse_during(state.action)
+            snapshot = self._snapshot(state, windows)
+            decision = self._decided(intent, snapshot)
+            planned = await self._planned(host, state, decision)
+            record = await self.record(decision, snapshot.enforced)
+            if decision.kind is not DecisionKind.KEEP:
+                record = await self._carry_out(host, record, on_progress)
+            await self.ended(record)
+            return Handled(intent, planned, record)
+
+    async def record(self, decision: Decision, before: Configuration) -> DecisionRecord:
+        """Store a decision before it acts, and say it once."""
+        at = self._clock.wall()
+        decision_id = await self._journal.record_decision(decision, at, before)
+        log.info(decision.reason)
+        self._metrics.observe_decision(decision)
+        self.latest = DecisionRecord(decision_id, at, decision, before)
+        return self.latest
+
+    async def ended(self, record: DecisionRecord) -> None:
+        """A decision has come to its end, or to an unknown one: remember what it reached."""
+        if record.outcome is not None:
+            self._metrics.observe_outcome(record.decision, record.outcome)
+            level = logging.DEBUG if record.outcome.kind is OutcomeKind.APPLIED else logging.WARNING
+            log.log(level, "decision %d ended as %s: %s", record.id, record.outcome.kind, record.outcome.detail)
+        if self.latest is not None and self.latest.id == record.id:
+            self.latest = record
+        await self._orders.follow(record)
+
+    async def _carry_out(
+        self, host: EngineHost, record: DecisionRecord, on_progress: ProgressSink | None
+    ) -> DecisionRecord:
+        decision = record.decision
+        self.doubts.note(record.id)
+        self._show(kind="hot" if decision.kind is DecisionKind.ADJUST else "switch", phase="act")
+        before = record.enforced_before or decision.target
+        try:
+            outcome, mode = await self._execution.carry_out(host, decision, before, self._shown(on_progress))
+        except Exception:
+            self.doubts.add(record)  # a fault of ours; what the engine enforces decides how it ended
+            raise
+        record = replace(record, outcome=outcome, outcome_at=self._clock.wall(), mode=mode)
+        await self._journal.record_outcome(record.id, outcome, self._clock.wall(), mode)
+        if outcome.kind is OutcomeKind.UNKNOWN:
+            self.doubts.add(record)
+        return record
+
+    def _decided(self, intent: OperatorIntent, snapshot: Snapshot) -> Decision:
+        try:
+            return decide(intent, snapshot, self._settings().configuration_space())
+        except IntentRefused as refusal:
+            raise RequestRefused(str(refusal)) from refusal
+
+    async def _planned(self, host: EngineHost, state: HostState, decision: Decision) -> Plan:
+        """The plan of a decision; how a switch would be done is the host's to say."""
+        space, enforced = space_and_enforced(self._settings(), state)
+        move = move_between(space, enforced, {**decision.cold, **decision.hot})
+        if not move.cold:
+            return plan(move, None, (), state.live_requests)
+        mode = self._settings().switch.mode
+        report = await host.switch(SwitchRequest(configuration=dict(decision.target), mode=mode, dry_run=True))
+        return plan(move, report.mode, await self._journal.switch_measurements(), state.live_requests)
+
+    def _snapshot(self, state: HostState, windows: tuple[WorkloadWindow, ...]) -> Snapshot:
+        _, enforced = space_and_enforced(self._settings(), state)
+        return snapshot_of(self._settings(), self._orders.state, enforced, windows, self._clock.wall(), state.target)
+
+    def _shown(self, on_progress: ProgressSink | None) -> ProgressSink:
+        def report(progress: SwitchProgress) -> None:
+            self._show(phase=progress.phase)
+            if on_progress is not None:
+                on_progress(progress)
+
+        return report
+
+    def _show(self, **facts: str) -> None:
+        """Let the slot tell what runs."""
+        if self.slot.current is not None:
+            self.slot.current = self.slot.current.model_copy(update=facts)
+
+
+def _words(intent: OperatorIntent) -> str:
+    changes = Configuration(intent.changes) if intent.kind is IntentKind.APPLY else ""
+    return " ".join(str(part) for part in (intent.kind, intent.objective or "", changes, f"by {intent.source}") if part)

@@ -1,0 +1,131 @@
+"""Keeps an engine host: adopts or starts one, notices when it is gone, and brings up a fresh one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.read_back import verdict
+from reconfigure_daemon.errors import EngineHostUnreachable, ReconfigureError
+from reconfigure_daemon.ports import EngineHost, EngineHostLauncher, HostState, Journal, LoopMetrics
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
+
+log = logging.getLogger(__name__)
+
+_LONGEST_WAIT_S = 60.0
+
+
+class EngineKeeper:
+    """The one place that knows whether there is an engine host.
+
+    Attributes:
+        error: why there is none, in one sentence; None while there is one.
+    """
+
+    def __init__(self, launcher: EngineHostLauncher, journal: Journal, metrics: LoopMetrics, clock: Clock) -> None:
+        self.error: str | None = "the engine host is being adopted or started"
+        self._launcher = launcher
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._host: EngineHost | None = None
+        self._last_seen: HostState | None = None
+        self._lost: asyncio.Future[HostState] | None = None
+
+    @property
+    def host(self) -> EngineHost:
+        """The engine host.
+
+        Raises:
+            EngineHostUnreachable: while there is none.
+        """
+        if self._host is None:
+            raise EngineHostUnreachable(f"{self.error}; try again when `reconfigure status` shows it serving")
+        return self._host
+
+    async def run(self, target: Callable[[], Configuration]) -> None:
+        """Adopt or start a host, then replace each one that dies; runs until it is cancelled.
+
+        Args:
+            target: what a fresh host is to enforce.
+
+        Raises:
+            ReconfigureError: if the first host does not start, with what the operator can do about it.
+        """
+        self._host, self.error = await self._launcher.adopt_or_start(), None
+        while True:
+            self._lost = asyncio.get_running_loop().create_future()
+            await self._replace(await self._lost, target())
+
+    def silent(self, reason: str) -> None:
+        """The host did not answer: replace it if its process is gone; a silent one may still serve its clients."""
+        if self._host is None:
+            return
+        self.error = reason
+        if self._lost is None or self._lost.done() or self._last_seen is None:
+            return
+        if _is_gone(self._last_seen.pid):
+            self._lost.set_result(self._last_seen)
+
+    def answered(self, state: HostState) -> None:
+        """The host answered."""
+        self._last_seen = state
+        self.error = None
+
+    async def _replace(self, dead: HostState, target: Configuration) -> None:
+        self._host = None
+        reason = (
+            f"Restart the engine: host {dead.host_id} (pid {dead.pid}) died with {dead.live_requests} live requests; "
+            f"a fresh one starts with {target}."
+        )
+        log.info(reason)
+        self.error = f"the engine host (pid {dead.pid}) died and a fresh one is starting"
+        decision = Decision(DecisionKind.REDEPLOY, reason, target)
+        at, started_s = self._clock.wall(), self._clock.monotonic()
+        decision_id = await self._journal.record_decision(decision, at, Configuration(dead.enforced))
+        self._metrics.observe_decision(decision)
+        attempts = 0
+        while self._host is None:
+            attempts += 1
+            outcome = await self._attempt(decision)
+            outcome = replace(
+                outcome,
+                duration_s=self._clock.monotonic() - started_s,
+                measurements={"attempts": float(attempts), "live_requests_lost": float(dead.live_requests)},
+            )
+            await self._journal.record_outcome(decision_id, outcome, self._clock.wall())
+            self._metrics.observe_outcome(decision, outcome)
+            if self._host is None:
+                await self._clock.sleep(min(_LONGEST_WAIT_S, 2.0**attempts))
+
+    async def _attempt(self, decision: Decision) -> Outcome:
+        try:
+            host = await self._launcher.restart(decision.target)
+            state = await host.state()
+        except ReconfigureError as failure:
+            log.error("the engine host did not start: %s", failure)
+            self.error = str(failure)
+            return Outcome(OutcomeKind.FAILED, str(failure), None, 0.0)
+        self._host, self.error = host, None
+        kind, detail = verdict(decision, None, state)
+        return Outcome(kind, f"host {state.host_id} serves: {detail}", Configuration(state.enforced), 0.0)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether the process has ended; one that only waits to be reaped has."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return False

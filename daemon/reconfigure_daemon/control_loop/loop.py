@@ -1,0 +1,227 @@
+"""The control loop: samples the engine, does what is due, and carries out intents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.decisions import Decisions, Handled
+from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
+from reconfigure_daemon.control_loop.intents import new_intent
+from reconfigure_daemon.control_loop.sampling import Sampler
+from reconfigure_daemon.control_loop.snapshots import space_and_enforced
+from reconfigure_daemon.control_loop.standing_orders import StandingOrders
+from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, ReconfigureError
+from reconfigure_daemon.ports import ActionState, HostPhase, HostState, ProgressSink
+from reconfigure_daemon.settings.model import Settings
+from reconfigure_policies.decision import Plan, after_expiry, completed, is_over
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
+from reconfigure_policies.domain.decision import Decision, DecisionKind
+from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
+
+log = logging.getLogger(__name__)
+
+#: An engine host that answers later than this is not waited for within a tick; it may still serve its clients.
+_PATIENCE_S = 5.0
+
+_T = TypeVar("_T")
+
+
+class ControlLoop:
+    """Left alone it only watches; it acts on intents, one action at a time.
+
+    Attributes:
+        orders: what holds until somebody says otherwise.
+        decisions: how intents become outcomes.
+        sampler: what was last read.
+        keeper: the engine host, or why there is none.
+        last_tick_s: when the last tick ended, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Callable[[], Settings],
+        clock: Clock,
+        orders: StandingOrders,
+        decisions: Decisions,
+        keeper: EngineKeeper,
+        sampler: Sampler,
+    ) -> None:
+        self.orders = orders
+        self.decisions = decisions
+        self.sampler = sampler
+        self.keeper = keeper
+        self.last_tick_s = clock.monotonic()
+        self._settings = settings
+        self._clock = clock
+        self._known_host_id: str | None = None
+        self._held_back_until: float | None = None
+        self._actions: set[asyncio.Task[Any]] = set()
+
+    @property
+    def action(self) -> ActionState | None:
+        """What runs now, here or in the engine host."""
+        return self.decisions.slot.current or (self.sampler.state.action if self.sampler.state else None)
+
+    @property
+    def target(self) -> Configuration:
+        """What the engine is meant to enforce; before anything was applied, what a fresh one starts with."""
+        settings, standing = self._settings(), self.orders.state
+        if standing.target is not None and _allowed(settings, standing.target):
+            return completed(settings.configuration_space(), standing.target)
+        default = settings.configuration_space().default()
+        return settings.named_configurations().get(standing.objective, default)
+
+    async def open(self) -> None:
+        """Take up what an earlier controller left."""
+        await self.orders.load()
+        await self.decisions.open()
+
+    async def run(self, on_tick: Callable[[], None]) -> None:
+        """Tick once per metering interval until cancelled."""
+        while True:
+            started_s = self._clock.monotonic()
+            await self.tick()
+            on_tick()
+            spent_s = self._clock.monotonic() - started_s
+            await self._clock.sleep(max(0.05, self._settings().metering.interval_s - spent_s))
+
+    async def tick(self) -> None:
+        """Sample once, then do what is due; an engine host that does not answer is noticed, not raised."""
+        self.sampler.read_energy()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                state = await self.sampler.sample(self.keeper.host)
+        except TimeoutError:
+            self._lost_sight(f"the engine host did not answer within {_PATIENCE_S:g} s")
+        except ReconfigureError as silence:
+            self._lost_sight(str(silence))
+        else:
+            self.keeper.answered(state)
+            await self._do_what_is_due(state)
+        self.last_tick_s = self._clock.monotonic()
+
+    async def plan(self, intent: OperatorIntent) -> Plan | None:
+        """What an intent would do and cost, or None for one that only pauses or resumes; nothing is changed.
+
+        Raises:
+            RequestRefused, ConfigurationOutsideSpace: if it cannot be carried out.
+            EngineHostUnreachable: if there is no engine host to ask.
+        """
+        return None if _is_only_noted(intent) else await self.decisions.plan(intent, self.keeper.host)
+
+    async def submit(self, intent: OperatorIntent, on_progress: ProgressSink | None = None) -> Handled:
+        """Carry out an intent and return with its outcome; it goes on even if whoever waits for it is cancelled.
+
+        Raises:
+            ActionInProgress: if another action runs.
+            RequestRefused, ConfigurationOutsideSpace: if it cannot be carried out; nothing was changed.
+            EngineHostUnreachable: if there is no engine host.
+        """
+        work = self._note(intent) if _is_only_noted(intent) else self._act(intent, on_progress)
+        return await asyncio.shield(self._begin(work))
+
+    async def close(self) -> None:
+        """Let go of actions that run; the engine host sees them through, and the next start reads them back."""
+        if self.decisions.slot.current is not None:
+            log.warning("an action goes on in the engine host; its outcome is read back at the next start")
+        for task in self._actions:
+            task.cancel()
+        await asyncio.gather(*self._actions, return_exceptions=True)
+
+    def _lost_sight(self, reason: str) -> None:
+        self.sampler.lost_sight()
+        self.keeper.silent(reason)
+
+    def _begin(self, action: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.create_task(action)
+        self._actions.add(task)
+        task.add_done_callback(self._actions.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, even if nobody waits any more
+        return task
+
+    async def _act(self, intent: OperatorIntent, on_progress: ProgressSink | None) -> Handled:
+        return await self.decisions.act(intent, self.keeper.host, tuple(self.sampler.windows), on_progress)
+
+    async def _note(self, intent: OperatorIntent) -> Handled:
+        """Pause or resume: possible at any time, also during an action and without an engine."""
+        state = self.sampler.state
+        enforced = self.target if state is None else space_and_enforced(self._settings(), state)[1]
+        record = await self.decisions.record(self.decisions.note(intent, enforced), enforced)
+        await self.orders.pause(intent.kind is IntentKind.PAUSE)
+        return Handled(intent, None, record)
+
+    async def _do_what_is_due(self, state: HostState) -> None:
+        if self.decisions.slot.current is not None or state.action is not None or state.phase is not HostPhase.SERVING:
+            return
+        doubts = self.decisions.doubts
+        for record in await doubts.settle(state, self._settings().switch.deadline_s):
+            await self.decisions.ended(record)
+        if state.host_id != self._known_host_id and not doubts:
+            await self._welcome(state)
+        if is_over(self.orders.state, self._clock.wall()):
+            await self._end_objective(state)
+
+    async def _welcome(self, state: HostState) -> None:
+        """A host that was not known: what it enforces is the truth."""
+        _, enforced = space_and_enforced(self._settings(), state)
+        reason = (
+            f"Keep what engine host {state.host_id} (pid {state.pid}, {state.engine} {state.engine_version}, "
+            f"{state.model}) enforces: {enforced}."
+        )
+        await self.decisions.record(Decision(DecisionKind.KEEP, reason, enforced), enforced)
+        await self.orders.found(enforced)
+        self._known_host_id = state.host_id
+
+    async def _end_objective(self, state: HostState) -> None:
+        """A temporary objective is over: return to what it covered, unless the operator has paused the daemon."""
+        standing = self.orders.state
+        if standing.paused:
+            await self._hold_back(state)
+            return
+        following, configuration = after_expiry(standing, self._clock.wall())
+        intent = new_intent(
+            self._clock, IntentKind.OBJECTIVE, "schedule", objective=following.objective, changes=configuration
+        )
+        self._begin(self._act_on_schedule(intent))
+
+    async def _hold_back(self, state: HostState) -> None:
+        """Say once that a temporary objective stays although it is over."""
+        standing = self.orders.state
+        if self._held_back_until == standing.objective_until:
+            return
+        self._held_back_until = standing.objective_until
+        _, enforced = space_and_enforced(self._settings(), state)
+        reason = (
+            f"Keep objective {standing.objective} although its time is over: automatic changes are paused; "
+            "`reconfigure resume` lets it end."
+        )
+        await self.decisions.record(Decision(DecisionKind.KEEP, reason, enforced), enforced)
+
+    async def _act_on_schedule(self, intent: OperatorIntent) -> None:
+        """Nobody waits for the answer, so a refusal is a decision to keep; a busy or silent engine is tried later."""
+        try:
+            await self._act(intent, None)
+        except (ActionInProgress, EngineHostUnreachable) as obstacle:
+            log.info("the end of a temporary objective waits: %s", obstacle)
+        except (ReconfigureError, ConfigurationOutsideSpace) as refusal:
+            reason = f"Keep {self.target} although objective {intent.objective} is back: {refusal}."
+            decision = Decision(DecisionKind.KEEP, reason, self.target, intent=intent)
+            await self.decisions.ended(await self.decisions.record(decision, self.target))
+
+
+def _is_only_noted(intent: OperatorIntent) -> bool:
+    return intent.kind in (IntentKind.PAUSE, IntentKind.RESUME)
+
+
+def _allowed(settings: Settings, configuration: Configuration) -> bool:
+    space = settings.configuration_space()
+    try:
+        space.check(completed(space, configuration))
+    except ConfigurationOutsideSpace:
+        return False
+    return True

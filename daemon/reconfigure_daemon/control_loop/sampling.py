@@ -1,0 +1,131 @@
+"""One sample of the engine: its state, telemetry and joules become windows, metrics and stored history."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.ports import (
+    EnergyMeter,
+    EngineHost,
+    HostPhase,
+    HostState,
+    Journal,
+    LoopMetrics,
+    TelemetryBatch,
+    WindowSource,
+)
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.history import Observation
+from reconfigure_policies.domain.workload import IterationTotals, WorkloadWindow
+
+#: Windows that a decision may look at, and changes that a window may have to be judged by.
+_REMEMBERED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Deployed:
+    """What must stay the same throughout a window."""
+
+    host_id: str
+    deployment_id: int | None
+    enforced: Configuration
+    steady: bool
+
+
+class Sampler:
+    """Reads the engine and the meter, and remembers the latest of each.
+
+    Attributes:
+        state: the engine host as last read; None before the first answer and while nobody answers.
+        totals: the engine's counters and gauges as last read.
+        energy: the meter as last read.
+        windows: complete windows, oldest first.
+    """
+
+    def __init__(
+        self,
+        *,
+        meter: EnergyMeter,
+        windows: WindowSource,
+        is_observation: Callable[[WorkloadWindow, Sequence[float]], bool],
+        settle_s: Callable[[], float],
+        journal: Journal,
+        metrics: LoopMetrics,
+        clock: Clock,
+    ) -> None:
+        self.state: HostState | None = None
+        self.totals: IterationTotals | None = None
+        self.energy: EnergyReading | None = None
+        self.windows: deque[WorkloadWindow] = deque(maxlen=_REMEMBERED)
+        self._meter = meter
+        self._builder = windows
+        self._is_observation = is_observation
+        self._settle_s = settle_s
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._after = 0
+        self._deployed: _Deployed | None = None
+        self._changes_s: deque[float] = deque(maxlen=_REMEMBERED)
+        self._settles_at_s: float | None = None
+
+    def read_energy(self) -> None:
+        """Read the meter, with or without an engine."""
+        self.energy = self._meter.read()
+        self._metrics.observe_energy(self.energy)
+
+    async def sample(self, host: EngineHost) -> HostState:
+        """Read the engine once.
+
+        Raises:
+            ReconfigureError: if it does not answer, or not as it should; see `lost_sight`.
+        """
+        state = await host.state()
+        if self._deployed is None or state.host_id != self._deployed.host_id:
+            self._after = 0
+        batch = await host.telemetry(self._after)
+        self._after, self.totals, self.state = batch.next_after, batch.totals, state
+        self._metrics.observe_state(state)
+        self._metrics.observe_telemetry(batch)
+        await self._follow_changes(state, batch)
+        for window in self._builder.add(batch, self.energy):
+            await self._complete(window, state)
+        return state
+
+    def lost_sight(self) -> None:
+        """The engine did not answer: what was last read of it is no longer shown as its state."""
+        self.state = None
+
+    async def _follow_changes(self, state: HostState, batch: TelemetryBatch) -> None:
+        """No window mixes two configurations, and the first one after a change starts when it has settled."""
+        deployed = _deployed(state)
+        if deployed != self._deployed:
+            if self._deployed is not None:
+                self._changes_s.append(batch.now_s)
+                self._settles_at_s = batch.now_s + self._settle_s()
+            self._deployed = deployed
+            self._builder.restart()
+            await self._journal.record_deployment(state)
+        elif self._settles_at_s is not None and batch.now_s >= self._settles_at_s:
+            self._settles_at_s = None
+            self._builder.restart()
+
+    async def _complete(self, window: WorkloadWindow, state: HostState) -> None:
+        at, configuration = self._clock.wall(), Configuration(state.enforced)
+        self.windows.append(window)
+        self._metrics.observe_window(window)
+        await self._journal.record_window(window, configuration, state.host_id, at)
+        if self._is_observation(window, tuple(self._changes_s)):
+            await self._journal.record_observation(
+                Observation(at, state.host_id, state.engine, state.engine_version, state.model, configuration, window)
+            )
+
+
+def _deployed(state: HostState) -> _Deployed:
+    deployment_id = None if state.deployment is None else state.deployment.id
+    steady = state.phase is HostPhase.SERVING
+    return _Deployed(state.host_id, deployment_id, Configuration(state.enforced), steady)
