@@ -115,7 +115,10 @@ class Families:
             "switch_duration_seconds", "Time of a successful cold switch.", _SWITCH_BUCKETS_S, "mode"
         )
         self.switch_stall = self._histogram(
-            "switch_stall_seconds", "p95 over live streams of the pause at a cold switch.", _STALL_BUCKETS_S, "mode"
+            "switch_stall_seconds",
+            "Pause at a cold switch that 95 of 100 live streams stayed below.",
+            _STALL_BUCKETS_S,
+            "mode",
         )
 
     def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:

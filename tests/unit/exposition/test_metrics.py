@@ -36,8 +36,8 @@ STATE = HostState(
 TOTALS = IterationTotals(9.0, 100, 5000, 400, 2000, 50, 40, 3, 6, 1, 0.25)
 BATCH = TelemetryBatch(host_id="host-a", now_s=9.0, next_after=40, dropped=2, records=[], totals=TOTALS)
 WINDOW = WorkloadWindow(
-    5.0, 30.0, 60, 50, 45, 4000, 100, 900, 0, 3.5, 0.0, Percentiles(0.1, 0.2, 0.3), Percentiles(0.01), Percentiles(0.02),
-    Percentiles(1.0), energy_j=1800.0, energy_source="estimated",
+    5.0, 30.0, 60, 50, 45, 4000, 100, 900, 0, 3.5, 0.0, Percentiles(0.1, 0.2, 0.3), Percentiles(0.01),
+    Percentiles(0.02), Percentiles(1.0), energy_j=1800.0, energy_source="estimated",
 )  # fmt: skip
 COLD = Decision(DecisionKind.REDEPLOY, "why", Configuration({"block_size": 32}), {}, {"block_size": 32})
 HOT = Decision(DecisionKind.ADJUST, "why", Configuration({"max_num_seqs": 32}), {"max_num_seqs": 32})
