@@ -52,6 +52,15 @@ async def test_a_damaged_file_is_set_aside_and_a_fresh_one_started(damage, path,
     assert [record.decision for record in await open_store().decisions()] == [examples.keep]
 
 
+def garble_under(store, path):
+    """Break every page but the first of a file that is open, and make SQLite read it anew."""
+    store._file._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store._file._connection.execute("PRAGMA cache_size = 0")
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+
+
 @pytest.mark.usefixtures("filled")
 async def test_damage_that_shows_while_the_store_is_in_use_costs_only_what_was_on_disk(
     path, open_store, examples, clock
@@ -60,11 +69,7 @@ async def test_damage_that_shows_while_the_store_is_in_use_costs_only_what_was_o
     store = open_store()
     await store.save_state(examples.state)
     decision_id = await store.record_decision(examples.adjust, 1.0)
-    store._file._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    store._file._connection.execute("PRAGMA cache_size = 0")
-    with path.open("r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (path.stat().st_size - 4096))
+    garble_under(store, path)
     await store.decisions()
     assert len(list(path.parent.glob("*.corrupt-*"))) == 1
     assert [record.id for record in await store.decisions()] == [decision_id]
@@ -75,6 +80,20 @@ async def test_damage_that_shows_while_the_store_is_in_use_costs_only_what_was_o
     store = open_store()
     assert await store.load_state() == examples.state
     assert [record.outcome for record in await store.decisions()] == [examples.applied]
+
+
+@pytest.mark.usefixtures("filled")
+async def test_a_damaged_file_that_cannot_be_set_aside_is_a_fault_like_any_other(path, open_store, examples, clock):
+    """A file that somebody removed while it broke leaves the store degraded, and the next try starts a fresh one."""
+    store = open_store()
+    garble_under(store, path)
+    path.unlink()
+    await store.record_decision(examples.keep, 1.0)
+    assert "No such file" in store.degraded
+    clock.now += RETRY_INTERVAL_S
+    await store.record_decision(examples.keep, 2.0)
+    assert store.degraded is None
+    assert [record.at for record in await store.decisions()] == [2.0, 1.0]
 
 
 async def test_a_row_that_cannot_be_understood_does_not_hide_the_others(open_store, examples, caplog):
