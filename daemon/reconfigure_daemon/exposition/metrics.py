@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from reconfigure_daemon.exposition.cumulative import CumulativeReadings
 from reconfigure_daemon.exposition.families import Families
-from reconfigure_daemon.ports import HostPhase, HostState, TelemetryBatch
+from reconfigure_daemon.ports import HostPhase, HostState, SwitchMode, TelemetryBatch
 from reconfigure_policies.domain.configuration import KnobValue, format_value
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import EnergyReading
@@ -26,9 +26,8 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, version: str, slo: Callable[[], ServiceLevelObjective]) -> None:
+    def __init__(self, version: str) -> None:
         self._families = Families()
-        self._slo = slo
         self._host_readings = CumulativeReadings()
         self._telemetry_readings = CumulativeReadings()
         self._meter_readings = CumulativeReadings()
@@ -96,12 +95,12 @@ class Metrics:
             if device.power_w is not None:
                 self._families.power.labels(device.device, device.source).set(device.power_w)
 
-    def observe_window(self, window: WorkloadWindow) -> None:
+    def observe_window(self, window: WorkloadWindow, slo: ServiceLevelObjective) -> None:
         """The last complete workload window, and how it did against the SLO in force."""
         families = self._families
         attainment = window.slo_met / window.finished if window.finished else math.nan
         families.window_attainment.set(attainment)
-        families.window_headroom.set(attainment - self._slo().attainment)
+        families.window_headroom.set(attainment - slo.attainment)
         families.window_arrivals.set(window.arrival_rate_rps)
         families.window_goodput.set(window.goodput_rps)
         families.window_throughput.set(window.output_throughput_tps)
@@ -119,16 +118,16 @@ class Metrics:
         """A decision was made."""
         self._families.decisions.labels(decision.kind).inc()
 
-    def observe_outcome(self, decision: Decision, outcome: Outcome, mode: str | None = None) -> None:
+    def observe_outcome(self, decision: Decision, outcome: Outcome, mode: SwitchMode | None = None) -> None:
         """A decision ended; of a cold switch that was applied, done in `mode`, duration and stall count."""
         self._families.outcomes.labels(decision.kind, outcome.kind).inc()
         if not decision.cold or outcome.kind is not OutcomeKind.APPLIED:
             return
-        mode = mode or "unknown"
-        self._families.switch_duration.labels(mode).observe(outcome.duration_s)
+        done_in = mode or "unknown"
+        self._families.switch_duration.labels(done_in).observe(outcome.duration_s)
         stall_s = outcome.measurements.get("stall_p95_s")
         if stall_s is not None:
-            self._families.switch_stall.labels(mode).observe(stall_s)
+            self._families.switch_stall.labels(done_in).observe(stall_s)
 
     def _begin_at_zero(self) -> None:
         """A series that exists before its first event lets `rate()` see that event."""

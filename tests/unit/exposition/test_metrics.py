@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconfigure_daemon.exposition import Metrics
-from reconfigure_daemon.ports import Capabilities, HostPhase, HostState, LoopMetrics, TelemetryBatch
+from reconfigure_daemon.ports import Capabilities, HostPhase, HostState, LoopMetrics, SwitchMode, TelemetryBatch
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import DeviceEnergy, EnergyReading, EnergySource
@@ -39,6 +39,7 @@ WINDOW = WorkloadWindow(
     5.0, 30.0, 60, 50, 45, 4000, 100, 900, 0, 3.5, 0.0, Percentiles(0.1, 0.2, 0.3), Percentiles(0.01),
     Percentiles(0.02), Percentiles(1.0), energy_j=1800.0, energy_source="estimated",
 )  # fmt: skip
+SLO = ServiceLevelObjective(attainment=0.95)
 COLD = Decision(DecisionKind.REDEPLOY, "why", Configuration({"block_size": 32}), {}, {"block_size": 32})
 HOT = Decision(DecisionKind.ADJUST, "why", Configuration({"max_num_seqs": 32}), {"max_num_seqs": 32})
 DONE = Outcome(OutcomeKind.APPLIED, "done", None, 12.0, {"stall_p95_s": 0.05})
@@ -50,7 +51,7 @@ def joules(energy_j: float, source: EnergySource = EnergySource.MEASURED, power_
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics("1.2.3", lambda: ServiceLevelObjective(attainment=0.95))
+    return Metrics("1.2.3")
 
 
 @pytest.fixture
@@ -62,10 +63,10 @@ def busy(metrics) -> Metrics:
     metrics.observe_state(STATE)
     metrics.observe_telemetry(BATCH)
     metrics.observe_energy(joules(500.0))
-    metrics.observe_window(WINDOW)
+    metrics.observe_window(WINDOW, SLO)
     metrics.observe_intent(OperatorIntent("1", IntentKind.PAUSE, 0.0, "cli"))
     metrics.observe_decision(COLD)
-    metrics.observe_outcome(COLD, DONE, "overlapped")
+    metrics.observe_outcome(COLD, DONE, SwitchMode.OVERLAPPED)
     return metrics
 
 
@@ -104,14 +105,14 @@ def test_labels_come_from_small_closed_sets(busy):
     for n in range(300):
         busy.observe_intent(OperatorIntent(f"intent-{n}", IntentKind.PAUSE, float(n), f"source-{n}"))
         busy.observe_decision(replace(COLD, reason=f"because of {n}"))
-        busy.observe_outcome(COLD, replace(DONE, detail=f"error {n}", duration_s=float(n)), "overlapped")
+        busy.observe_outcome(COLD, replace(DONE, detail=f"error {n}", duration_s=float(n)), SwitchMode.OVERLAPPED)
         busy.observe_state(
             STATE.model_copy(
                 update={"host_id": f"host-{n}", "model": f"model-{n}", "enforced": {**STATE.enforced, "dtype": f"t{n}"}}
             )
         )
         busy.observe_telemetry(BATCH.model_copy(update={"host_id": f"host-{n}"}))
-        busy.observe_window(replace(WINDOW, started_s=float(n), energy_source=f"source-{n % 4}"))
+        busy.observe_window(replace(WINDOW, started_s=float(n), energy_source=f"source-{n % 4}"), SLO)
     assert sum(len(family.samples) for family in families(busy)) == before
     labels = {name for family in families(busy) for sample in family.samples for name in sample.labels}
     assert labels == {
@@ -168,8 +169,8 @@ def test_what_the_controller_saw_is_what_is_exposed(busy):
 def test_only_applied_cold_switches_count_as_switches(metrics):
     """A hot change, and a switch that was undone, say nothing about how long a switch takes."""
     metrics.observe_outcome(HOT, DONE)
-    metrics.observe_outcome(COLD, replace(DONE, kind=OutcomeKind.ROLLED_BACK), "overlapped")
-    metrics.observe_outcome(COLD, replace(DONE, measurements={}), "sequential")
+    metrics.observe_outcome(COLD, replace(DONE, kind=OutcomeKind.ROLLED_BACK), SwitchMode.OVERLAPPED)
+    metrics.observe_outcome(COLD, replace(DONE, measurements={}), SwitchMode.SEQUENTIAL)
     assert value(metrics, "reconfigure_switch_duration_seconds_count", mode="overlapped") is None
     assert value(metrics, "reconfigure_switch_duration_seconds_count", mode="sequential") == 1
     assert value(metrics, "reconfigure_switch_stall_seconds_count", mode="sequential") is None
@@ -208,7 +209,7 @@ def test_a_host_that_does_not_answer_is_down_and_its_counters_stay(busy):
 
 def test_what_a_window_did_not_measure_is_absent_and_not_zero(busy):
     """An idle window with no energy has no joules per token, no quantile, and an attainment that is not a number."""
-    busy.observe_window(WorkloadWindow(35.0, 30.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0))
+    busy.observe_window(WorkloadWindow(35.0, 30.0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0), SLO)
     exposed = {sample.name for family in families(busy) for sample in family.samples}
     assert "reconfigure_window_energy_per_output_token_joules" not in exposed
     assert "reconfigure_window_ttft_seconds" not in exposed
@@ -218,7 +219,7 @@ def test_what_a_window_did_not_measure_is_absent_and_not_zero(busy):
 
 def test_two_controllers_in_one_process_do_not_mix(metrics, busy):
     """Each has a registry of its own."""
-    other = Metrics("1.2.3", ServiceLevelObjective)
+    other = Metrics("1.2.3")
     assert value(other, "reconfigure_output_tokens_total") == 0
     assert value(busy, "reconfigure_output_tokens_total") == 2000
 
