@@ -1,1 +1,5 @@
 """`python -m reconfigure_daemon` is `reconfigure`."""
+
+from reconfigure_daemon.cli.main import main
+
+main()

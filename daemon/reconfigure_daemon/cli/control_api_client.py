@@ -1,0 +1,154 @@
+"""The control API as the verbs see it: JSON in, JSON out, and faults as errors. Standard library only, for speed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, RequestInvalid
+
+DEFAULT_URL = "http://127.0.0.1:9400"
+ANSWER_TIMEOUT_S = 10.0
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class ControlApiFault(ReconfigureError):
+    """The daemon refused or failed a request; `kind`, `facts` and the message are its own.
+
+    Attributes:
+        facts: what else the daemon's error held, e.g. `action` and `since` of a 409.
+    """
+
+    def __init__(self, status: int, kind: str, message: str, facts: Mapping[str, Any]) -> None:
+        self.status, self.kind, self.facts = status, kind, dict(facts)
+        super().__init__(message)
+
+
+class ControlApiClient:
+    """Speaks to one daemon; a connection for each request."""
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        parts = urlsplit(url)
+        try:
+            self._port = parts.port
+        except ValueError:
+            self._port = 0
+        if parts.scheme not in ("http", "https") or not parts.hostname or self._port == 0:
+            raise RequestInvalid(f"found the address {url!r}; write one such as http://127.0.0.1:9400")
+        self.url = url.rstrip("/")
+        self._tls, self._host, self._path = parts.scheme == "https", parts.hostname, parts.path.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The answer to a question.
+
+        Raises:
+            DaemonUnreachable: if nobody answers there.
+            ControlApiFault: if the daemon refuses.
+        """
+        given = {name: value for name, value in query.items() if value is not None}
+        target = path + ("?" + urlencode(given) if given else "")
+        return self._exchange("GET", target, None, ANSWER_TIMEOUT_S, _whole_answer)
+
+    def intend(self, request: Mapping[str, Any], progress: Progress) -> Any:
+        """What became of an intent, an `IntentResult`; `progress` sees each step on the way, however long it takes.
+
+        Raises:
+            DaemonUnreachable: if nobody answers there.
+            ControlApiFault: if the daemon refuses, or stops answering before the end.
+        """
+        body = json.dumps({"source": "cli", **request}).encode()
+        return self._exchange("POST", "/v1/intents", body, None, lambda response: _last_line(response, progress))
+
+    def _exchange(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        timeout_s: float | None,
+        read: Callable[[http.client.HTTPResponse], Any],
+    ) -> Any:
+        kind = http.client.HTTPSConnection if self._tls else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=ANSWER_TIMEOUT_S)
+        accept = "application/json" if body is None else "application/x-ndjson"
+        headers = {**self._headers, "Accept": accept, "Content-Type": "application/json"}
+        try:
+            connection.request(method, self._path + target, body, headers)
+            connection.sock.settimeout(timeout_s)
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _refusal(response.status, response.read())
+            return read(response)
+        except (OSError, http.client.HTTPException, ValueError) as fault:
+            raise self._unreachable(fault) from fault
+        finally:
+            connection.close()
+
+    def _unreachable(self, fault: Exception) -> DaemonUnreachable:
+        if isinstance(fault, OSError):
+            reason = "it did not answer in time" if isinstance(fault, TimeoutError) else fault.strerror or str(fault)
+        else:
+            reason = "what answers there is no control API"
+        return DaemonUnreachable(
+            f"no daemon answers at {self.url} ({reason}). Start one with `reconfigure serve`, or `systemctl start"
+            " reconfigured` where it is a service; name another address with --url or RECONFIGURE_URL"
+        )
+
+
+def read_token(path: Path | None) -> str | None:
+    """The token of a file, or None without one.
+
+    Raises:
+        RequestInvalid: if the file holds no token.
+    """
+    if path is None:
+        return None
+    token = path.read_text("utf-8", errors="replace").strip()
+    if not (token.isascii() and token.isprintable() and token) or " " in token:
+        raise RequestInvalid(f"the token file {path} holds no token; it is one line of ASCII without blanks")
+    return token
+
+
+def _whole_answer(response: http.client.HTTPResponse) -> Any:
+    return json.loads(response.read())
+
+
+def _last_line(response: http.client.HTTPResponse, progress: Progress) -> Any:
+    """Hand on every progress line and return the result that ends the stream."""
+    try:
+        while line := response.readline():
+            message = dict(json.loads(line))
+            if "error" in message:
+                raise _fault(500, message["error"])
+            if message.pop("event", None) != "progress":
+                return message
+            progress(message)
+    except (OSError, http.client.HTTPException, ValueError):
+        pass  # the same as an end without a result
+    text = (
+        "the connection ended before the outcome was known, and the daemon may still be at work; see what it does with"
+        " `reconfigure status` and what became of it with `reconfigure history`"
+    )
+    raise ControlApiFault(502, "outcome_unknown", text, {})
+
+
+def _refusal(status: int, body: bytes) -> ControlApiFault:
+    """The daemon's own error; anything else that answers with an error status is named by that."""
+    answer = json.loads(body) if body.lstrip().startswith(b"{") else {}
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        error = {"kind": "not_a_control_api", "message": f"found HTTP {status}, which is no answer of a control API"}
+    return _fault(status, error)
+
+
+def _fault(status: int, error: Mapping[str, Any]) -> ControlApiFault:
+    facts = {name: value for name, value in error.items() if name not in ("kind", "message")}
+    message = str(error.get("message", f"HTTP {status}"))
+    if status == 401:
+        message += "; pass the daemon's token with --token-file FILE or RECONFIGURE_TOKEN_FILE"
+    return ControlApiFault(status, str(error.get("kind", "error")), message, facts)

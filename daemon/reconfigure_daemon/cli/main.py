@@ -1,0 +1,125 @@
+"""`reconfigure`: the command line. Exit 0 done, 1 refused or failed, 2 usage, 3 no daemon."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from reconfigure_daemon import __version__
+from reconfigure_daemon.cli import intents, output, serve, settings_check, views
+from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, DryRun, TokenFile, Url, Yes, client
+from reconfigure_daemon.durations import parse_duration_s
+from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_policies.domain.objective import Objective
+
+EXAMPLES = """Examples:
+
+    reconfigure status --watch\n
+    reconfigure --objective energy --for 8h\n
+    reconfigure apply max_num_seqs=64 block_size=32 --dry-run\n
+    reconfigure replay trace.csv --speed 4 --limit 10m
+"""
+
+
+class Verbs(TyperGroup):
+    """Tells every fault in one line and its exit code, and loads `replay` only when it is asked for."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; a fault ends in a sentence, not in a traceback."""
+        try:
+            return super().invoke(ctx)
+        except ReconfigureError as fault:
+            raise typer.Exit(output.report(fault, as_json=ctx.meta.get("as_json", False))) from fault
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs in the order of the help text."""
+        return [*super().list_commands(ctx), "replay"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A verb by its name."""
+        if cmd_name != "replay":
+            return super().get_command(ctx, cmd_name)
+        from reconfigure_daemon.cli.replay import replay  # here: it brings an HTTP client that no other verb uses
+
+        loader = typer.Typer(add_completion=False)
+        loader.command("replay")(replay)
+        return typer.main.get_command(loader)
+
+
+app = typer.Typer(
+    cls=Verbs, epilog=EXAMPLES, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+def _duration_s(text: str) -> float:
+    try:
+        return parse_duration_s(text)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from fault
+
+
+def _refuse_options_before(context: typer.Context) -> None:
+    """Options in front of a verb would be lost silently, so they are refused."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = "--for" if name == "for_s" else "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
+            verb = context.invoked_subcommand
+            raise typer.BadParameter(f"{option} stands before {verb!r}; write a verb's options after it")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        output.console().print(f"reconfigure {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def reconfigure(
+    context: typer.Context,
+    objective: Annotated[
+        Objective | None, typer.Option("--objective", "-o", help="Move towards this objective.")
+    ] = None,
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", parser=_duration_s, metavar="DURATION", help="Only for so long, e.g. 8h, 90m or 1h30m."),
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Move a running vLLM to another configuration without losing a request, see why, and go back."""
+    if context.invoked_subcommand is not None:
+        _refuse_options_before(context)
+        return
+    if objective is None:
+        raise typer.BadParameter("there is nothing to do; name a verb, or --objective (`reconfigure --help` lists all)")
+    request = {"kind": "objective", "objective": objective.value, "expires_in_s": for_s}
+    intents.carry_out(client(url, token_file), request, dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+for verb in (
+    serve.serve,
+    views.status,
+    intents.apply,
+    views.explain,
+    views.history,
+    intents.rollback,
+    intents.pause,
+    intents.resume,
+    views.pareto,
+):
+    app.command()(verb)
+app.add_typer(settings_check.config, name="config")
+
+
+def main() -> None:
+    """The console script."""
+    app(prog_name="reconfigure")

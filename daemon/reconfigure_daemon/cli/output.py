@@ -1,0 +1,68 @@
+"""Where the verbs write: people read text on the terminal, programs read one JSON document on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, SettingsInvalid
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXIT_FAILED, EXIT_NO_DAEMON = 1, 3
+
+#: Wide enough that a table in a pipe or a log is not folded.
+_PIPE_WIDTH = 160
+
+
+def console() -> Console:
+    """Standard output for people; text from the daemon is shown as it is, never as markup."""
+    return _console(stderr=False, file=sys.stdout)
+
+
+def side_console() -> Console:
+    """Standard error, for progress and faults."""
+    return _console(stderr=True, file=sys.stderr)
+
+
+def _console(*, stderr: bool, file: Any) -> Console:
+    from rich.console import Console  # here, because programs that read --json need not wait for it
+
+    width = None if file.isatty() else _PIPE_WIDTH
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True, width=width)
+
+
+def print_json(document: Any, *, line: bool = False) -> None:
+    """One JSON document; on one line where several follow each other."""
+    print(json.dumps(document, indent=None if line else 2, ensure_ascii=False), flush=True)
+
+
+def report(fault: ReconfigureError, *, as_json: bool) -> int:
+    """Tell a fault and return the exit code for it."""
+    if as_json:
+        facts = {"faults": fault.faults} if isinstance(fault, SettingsInvalid) else getattr(fault, "facts", {})
+        print_json({"error": {"kind": fault.kind, "message": str(fault), **facts}})
+    else:
+        side_console().print(f"reconfigure: {told(fault)}", style="red")
+    return EXIT_NO_DAEMON if isinstance(fault, DaemonUnreachable) else EXIT_FAILED
+
+
+def told(fault: ReconfigureError) -> str:
+    """A fault in words: several settings faults one a line, a running action with its age."""
+    if isinstance(fault, SettingsInvalid):
+        count = len(fault.faults)
+        return f"{count} fault{'s' if count > 1 else ''} in the settings\n" + "\n".join(fault.faults)
+    facts = getattr(fault, "facts", {})
+    if fault.kind == "action_in_progress" and "since" in facts:
+        running = f"{facts.get('action', 'an action')} since {clock_time(facts['since'])}"
+        return f"{fault} ({running}); wait for its end, or watch it with `reconfigure status --watch`"
+    return str(fault)
+
+
+def clock_time(at: float) -> str:
+    """A wall-clock time for people: the time today, with the date before that."""
+    when, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M:%S" if when[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", when)

@@ -1,0 +1,86 @@
+"""`reconfigure config check`: every fault of a settings file, or what it allows; needs no daemon."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reconfigure_daemon.cli.options import AsJson
+from reconfigure_daemon.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from reconfigure_daemon.settings import Settings
+
+DEFAULT_CONFIG = Path("config.yaml")
+
+config = typer.Typer(no_args_is_help=True, help="The settings file.")
+
+
+@config.callback()
+def _settings_file() -> None:
+    """The settings file."""
+
+
+@config.command()
+def check(
+    path: Annotated[Path, typer.Argument(envvar="RECONFIGURE_CONFIG", help="The settings file.")] = DEFAULT_CONFIG,
+    as_json: AsJson = False,
+) -> None:
+    """List every fault of a settings file with its line, or show what the file allows.
+
+    RECONFIGURE_SECTION__KEY variables of this shell count, as they would for the daemon.
+    """
+    from reconfigure_daemon.settings import load_settings
+
+    summary = summarize(load_settings(path, os.environ))
+    if as_json:
+        print_json({"path": str(path), "valid": True, **summary})
+    else:
+        _show(path, summary)
+
+
+def summarize(settings: Settings) -> dict[str, Any]:
+    """The space's knobs and size, and the objectives' configurations."""
+    space = settings.configuration_space()
+    sizes = {tier: prod(len(knob.values) for knob in space.knobs if knob.tier == tier) for tier in ("hot", "cold")}
+    return {
+        "knobs": [
+            {
+                "name": k.name,
+                "tier": k.tier.value,
+                "values": k.values,
+                "default": k.default,
+                "description": k.description,
+            }
+            for k in space.knobs
+        ],
+        "configurations": sizes["hot"] * sizes["cold"],
+        "cold_configurations": sizes["cold"],
+        "objectives": {name.value: dict(values) for name, values in settings.named_configurations().items()},
+        "start_objective": settings.start_objective.value,
+    }
+
+
+def _show(path: Path, summary: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from reconfigure_policies.domain.configuration import format_value
+
+    table = Table("knob", "tier", "values", "default", "meaning", box=None, pad_edge=False, header_style="bold")
+    for knob in summary["knobs"]:
+        values = ", ".join(map(format_value, knob["values"]))
+        table.add_row(knob["name"], knob["tier"], values, format_value(knob["default"]), knob["description"])
+    console().print(f"{path} has no faults.")
+    console().print(table)
+    console().print(
+        f"{summary['configurations']} configurations: the cold knobs make {summary['cold_configurations']} cores, and"
+        " the hot knobs move inside each."
+    )
+    for objective, values in summary["objectives"].items():
+        shown = " ".join(f"{name}={format_value(value)}" for name, value in values.items())
+        start = " (at start)" if objective == summary["start_objective"] else ""
+        console().print(f"{objective}{start}: {shown}")

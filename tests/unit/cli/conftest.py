@@ -1,0 +1,208 @@
+"""A small daemon that really listens, for the command line to talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from typer.testing import CliRunner
+
+from reconfigure_daemon.cli.main import app
+from reconfigure_daemon.control_api.messages import (
+    DecisionList,
+    DecisionView,
+    EnergyView,
+    IntentRequest,
+    IntentResult,
+    KnobChange,
+    OutcomeView,
+    PlanView,
+    StatusView,
+)
+from reconfigure_daemon.ports import Capabilities, DeploymentState, HostPhase, HostState, SwitchMode, SwitchProgress
+from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
+from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
+
+CHANGES = [
+    KnobChange(name="max_num_seqs", tier="hot", before=8, after=64),
+    KnobChange(name="block_size", tier="cold", before=16, after=32),
+]
+PLAN = PlanView(
+    changes=CHANGES,
+    mode=SwitchMode.OVERLAPPED,
+    expected_duration_s=12.5,
+    expected_stall_s=0.06,
+    expected_energy_j=840.0,
+    live_requests=8,
+    basis="median of 3 switches",
+    sentences=["A new core boots beside the old one and 8 live requests move to it."],
+)
+OUTCOME = OutcomeView(
+    kind=OutcomeKind.APPLIED,
+    detail="8 requests moved.",
+    enforced={"max_num_seqs": 64, "block_size": 32},
+    duration_s=11.9,
+    measurements={"stall_p95_s": 0.0584, "boot_s": 9.4, "energy_j": 812.3, "live_requests": 8},
+    at=993600.0,
+)
+DECISION = DecisionView(
+    id=17,
+    at=993600.0,
+    kind=DecisionKind.REDEPLOY,
+    reason="cli asked for block_size=32 [cold] and max_num_seqs=64.",
+    source="cli",
+    target={"max_num_seqs": 64, "block_size": 32},
+    changes=CHANGES,
+    outcome=OUTCOME,
+)
+ENGINE = HostState(
+    host_id="h",
+    pid=41,
+    started_at=0.0,
+    engine="emulated",
+    engine_version="1",
+    model="SmolLM2",
+    openai_url="http://127.0.0.1:8000",
+    phase=HostPhase.SERVING,
+    deployment=DeploymentState(id=3, booted_at=900.0, boot_s=4.2),
+    target={},
+    enforced={},
+    action=None,
+    capabilities=Capabilities(hot_knobs=["max_num_seqs"], exact_replay=True, switch_modes=["overlapped"]),
+    live_requests=5,
+)
+WINDOW = WorkloadWindow(
+    started_s=0,
+    duration_s=30,
+    arrivals=60,
+    finished=55,
+    slo_met=50,
+    prompt_tokens=1000,
+    cached_prompt_tokens=0,
+    output_tokens=3000,
+    preemptions=0,
+    mean_running=4,
+    mean_waiting=0,
+    ttft_s=Percentiles(0.04, 0.09, 0.2),
+    energy_j=600.0,
+    energy_source="estimated",
+)
+STATUS = StatusView(
+    version="0.1.0",
+    pid=40,
+    uptime_s=5400,
+    paused=False,
+    objective=Objective.ENERGY,
+    objective_until=None,
+    engine=ENGINE,
+    engine_error=None,
+    target={"max_num_seqs": 64, "block_size": 32},
+    enforced={"max_num_seqs": 8, "block_size": 32},
+    action=None,
+    window=WINDOW,
+    slo_attainment=0.91,
+    energy=EnergyView(source="estimated", energy_j=1234.5, power_w=45.6, devices=[]),
+    last_decision=DECISION,
+    notices=["No energy counter was found: joules are an estimate."],
+)
+
+
+def dumped(message) -> dict:
+    return message.model_dump(mode="json")
+
+
+@dataclass
+class Daemon:
+    """What the daemon answers, and what it was asked."""
+
+    url: str = ""
+    status: dict = field(default_factory=lambda: dumped(STATUS))
+    decisions: list[DecisionView] = field(default_factory=lambda: [DECISION])
+    result: IntentResult = field(default_factory=lambda: IntentResult(intent_id="i1", plan=PLAN, decision=DECISION))
+    steps: tuple[SwitchProgress, ...] = (
+        SwitchProgress(phase="boot", elapsed_s=4.2, detail="weights loaded"),
+        SwitchProgress(phase="pre_copy", elapsed_s=9.8),
+    )
+    fault: tuple[int, dict] | None = None
+    late_fault: dict | None = None
+    breaks_off: bool = False
+    intents: list[dict] = field(default_factory=list)
+    queries: list[dict] = field(default_factory=list)
+    tokens: list[str | None] = field(default_factory=list)
+
+    async def answer_get(self, request: web.Request) -> web.Response:
+        self.queries.append(dict(request.query))
+        self.tokens.append(request.headers.get("Authorization"))
+        if self.fault:
+            return self.faulty()
+        if request.path == "/v1/pareto":
+            return web.json_response({"front": [{"max_num_seqs": 8}]})
+        if request.path == "/v1/decisions":
+            return web.json_response(dumped(DecisionList(decisions=self.decisions)))
+        return web.json_response(self.status)
+
+    async def answer_intent(self, request: web.Request) -> web.StreamResponse:
+        asked = IntentRequest.model_validate_json(await request.text())
+        self.intents.append(asked.model_dump(mode="json", exclude_defaults=True))
+        if self.fault:
+            return self.faulty()
+        assert request.headers["Accept"] == "application/x-ndjson"
+        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await response.prepare(request)
+        if asked.dry_run:
+            lines = [dumped(self.result.model_copy(update={"decision": None, "intent_id": None}))]
+        else:
+            end = {"event": "error", "error": self.late_fault} if self.late_fault else dumped(self.result)
+            lines = [*map(dumped, self.steps), *([] if self.breaks_off else [end])]
+        for line in lines:
+            await response.write(json.dumps(line).encode() + b"\n")
+        return response
+
+    def faulty(self) -> web.Response:
+        status, error = self.fault
+        return web.json_response({"error": error}, status=status)
+
+
+@pytest.fixture
+def daemon(monkeypatch):
+    """A daemon on a free port of loopback, named by RECONFIGURE_URL."""
+    answers, loop, ready = Daemon(), asyncio.new_event_loop(), threading.Event()
+
+    async def start() -> web.AppRunner:
+        application = web.Application()
+        application.router.add_get("/{path:.*}", answers.answer_get)
+        application.router.add_post("/v1/intents", answers.answer_intent)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        answers.url = "http://{}:{}".format(*runner.addresses[0][:2])
+        return runner
+
+    def serve() -> None:
+        asyncio.set_event_loop(loop)
+        runner = loop.run_until_complete(start())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
+        loop.close()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    ready.wait()
+    monkeypatch.setenv("RECONFIGURE_URL", answers.url)
+    yield answers
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run the command line in this process; the terminal is wide and colourless."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return lambda *words, **more: CliRunner().invoke(app, list(words), prog_name="reconfigure", **more)

@@ -1,0 +1,131 @@
+"""The verbs that look: everything the daemon knows is shown, and nothing is dressed up."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from reconfigure_daemon.cli import views
+from reconfigure_daemon.cli.completion import complete_assignment
+from reconfigure_daemon.ports import ActionState
+
+
+def test_status_shows_what_serves_and_how_well(run, daemon):
+    """One page: daemon, objective, engine, workload, energy with its source, knobs, last decision, notices."""
+    done = run("status")
+    assert done.exit_code == 0
+    shown = " ".join(done.stdout.split())
+    for words in (
+        "daemon 0.1.0, pid 40, up 1h30m",
+        "automatic changes on",
+        "objective energy",
+        "emulated 1, serving, pid 41, an emulation: its figures are no measurements",
+        "SmolLM2 at http://127.0.0.1:8000",
+        "booted in 4.2s",
+        "5 live, 0 lost since start",
+        "last 30s 2 requests/s in, 55 finished, 91.0% within the SLO, 100 tokens/s out",
+        "TTFT 40ms/90ms/200ms",
+        "0.2 J per output token, prefill and idle time included (estimated)",
+        "1234.5 J since the daemon started, now 45.6 W (estimated)",
+        "Decision 17",
+        "cli asked for block_size=32 [cold] and max_num_seqs=64.",
+        "No energy counter was found: joules are an estimate.",
+        "max_num_seqs 64 8 differs",
+        "block_size 32 32",
+    ):
+        assert words in shown
+
+
+def test_status_without_an_engine_says_why(run, daemon):
+    """An engine that is gone is told with its last error, and unknown values are called unknown."""
+    gone = {"engine": None, "engine_error": "nobody answers", "enforced": None, "window": None, "last_decision": None}
+    energy = {"source": "unknown", "energy_j": None, "power_w": None, "devices": []}
+    daemon.status = {**daemon.status, **gone, "energy": energy, "paused": True, "objective_until": time.time() + 3600}
+    shown = " ".join(run("status").stdout.split())
+    assert "engine not reachable: nobody answers" in shown
+    assert "paused: only what operators ask for" in shown
+    assert "energy until" in shown
+    assert "energy unknown" in shown
+    assert "max_num_seqs 64 unknown differs" in shown
+
+
+def test_status_shows_the_running_action(run, daemon):
+    """An action is shown with its phase and its age."""
+    action = ActionState(kind="switch", since=time.time() - 95, phase="boot", detail="loading weights")
+    daemon.status = {**daemon.status, "action": action.model_dump(mode="json")}
+    assert "switch: boot for 1m3" in run("status").stdout
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_watching_ends_with_an_interrupt_and_that_is_no_fault(run, daemon, monkeypatch, as_json):
+    """`--watch` asks again until interrupted."""
+    naps = iter([None])
+
+    def nap(_seconds: float) -> None:
+        if next(naps, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(views.time, "sleep", nap)
+    done = run("status", "--watch", *(["--json"] if as_json else []))
+    assert done.exit_code == 0
+    assert len(daemon.queries) == 2
+    if as_json:
+        assert [json.loads(line)["pid"] for line in done.stdout.splitlines()] == [40, 40]
+
+
+def test_history_shows_decisions_newest_first_with_reasons(run, daemon):
+    """A row per decision; the options reach the daemon."""
+    done = run("history", "--limit", "5", "--before", "30")
+    assert daemon.queries == [{"limit": "5", "before": "30"}]
+    shown = " ".join(done.stdout.split())
+    assert "17 1970-01-1" in shown
+    assert "cli redeploy max_num_seqs=64 block_size=32 applied cli asked for block_size=32 [cold]" in shown
+
+
+def test_explain_tells_the_last_decision_in_sentences(run, daemon):
+    """What, why, from what to what, and what it measured."""
+    done = run("explain")
+    assert daemon.queries == [{"limit": "1"}]
+    for words in (
+        "Decision 17",
+        "Why: cli asked",
+        "cold: in a new core",
+        "Outcome after 11.9s: applied",
+        "stall p95 58ms",
+    ):
+        assert words in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["history", "explain"])
+def test_before_the_first_decision_there_is_nothing_to_tell(run, daemon, verb):
+    """An empty history is not an error."""
+    daemon.decisions = []
+    done = run(verb)
+    assert done.exit_code == 0
+    assert "No decision has been made yet" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("verb", "key"), [("status", "pid"), ("history", "decisions"), ("explain", "decisions"), ("pareto", "front")]
+)
+def test_each_view_is_one_document_for_programs(run, daemon, verb, key):
+    """--json is the daemon's own answer."""
+    assert key in json.loads(run(verb, "--json").stdout)
+
+
+def test_pareto_shows_the_answer_or_the_daemons_refusal(run, daemon):
+    """Until the daemon has learned, its refusal is the answer."""
+    assert '"max_num_seqs": 8' in run("pareto").stdout
+    daemon.fault = (409, {"kind": "request_refused", "message": "no surrogate has been learned yet"})
+    done = run("pareto")
+    assert done.exit_code == 1
+    assert "no surrogate has been learned yet" in done.stderr
+
+
+def test_completion_offers_the_knobs_with_their_present_values(daemon, monkeypatch):
+    """Names come from the running daemon; without one there is silence, not an error."""
+    assert complete_assignment("max") == ["max_num_seqs=64"]
+    monkeypatch.setenv("RECONFIGURE_URL", "http://127.0.0.1:1")
+    assert complete_assignment("max") == []
