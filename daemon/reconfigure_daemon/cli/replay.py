@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import resource
 import signal
 from collections.abc import Callable
@@ -14,10 +13,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from reconfigure_daemon.cli.durations import parse_duration
+from reconfigure_daemon.cli import output
+from reconfigure_daemon.cli.control_api_client import DEFAULT_URL, read_token
+from reconfigure_daemon.cli.options import AsJson, TokenFile
 from reconfigure_daemon.cli.replay_progress import shown_progress
 from reconfigure_daemon.cli.replay_table import plan_sentences, plan_summary, print_report
+from reconfigure_daemon.durations import parse_duration_s
 from reconfigure_daemon.errors import ReconfigureError, RequestInvalid
+from reconfigure_daemon.load_generation.energy import Controller
+from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
 from reconfigure_daemon.load_generation.measured_replay import ReplayContext, measured_replay
 from reconfigure_daemon.load_generation.open_loop import ReplayProgress
 from reconfigure_daemon.load_generation.outputs import write_outputs
@@ -28,7 +32,21 @@ from reconfigure_daemon.load_generation.target import SAFE_VOCAB_SIZE, ServedMod
 from reconfigure_daemon.load_generation.trace_reader import TraceReader
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
-_FAILED, _USAGE = 1, 2
+_USAGE = 2
+
+
+class ReportUnwritable(ReconfigureError):
+    """A file that the replay was to leave behind could not be written."""
+
+    kind = "report_unwritable"
+
+
+def duration_s(text: str | float) -> float:
+    """Seconds of a duration; a default is seconds already. Raises `typer.BadParameter`."""
+    try:
+        return parse_duration_s(text) if isinstance(text, str) else float(text)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from fault
 
 
 def positive(text: str | float) -> float:
@@ -67,14 +85,17 @@ def replay(
         ),
     ],
     url: Annotated[str, typer.Option(help="The OpenAI server.")] = "http://127.0.0.1:8000",
-    controller: Annotated[str, typer.Option(help="Control API to read energy from.")] = "http://127.0.0.1:9400",
+    controller: Annotated[
+        str, typer.Option(envvar="RECONFIGURE_URL", help="The daemon's control API, for the energy it meters.")
+    ] = DEFAULT_URL,
+    token_file: TokenFile = None,
     speed: Annotated[
         float, typer.Option(parser=positive, metavar="FACTOR", help="Divide arrival times by this.")
     ] = 1.0,
     limit: Annotated[
         float | None,
         typer.Option(
-            parser=parse_duration,
+            parser=duration_s,
             metavar="DURATION",
             help="End arrivals after this much replayed time, as on your clock: with --speed 4, 10m replays 40 minutes "
             "of the trace. Streams that run then are finished.",
@@ -83,7 +104,7 @@ def replay(
     start: Annotated[
         float,
         typer.Option(
-            parser=parse_duration,
+            parser=duration_s,
             show_default="0s",
             metavar="OFFSET",
             help="Begin this far into the trace, in its own time.",
@@ -110,24 +131,20 @@ def replay(
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
     slo_ttft: Annotated[
         float,
-        typer.Option(
-            parser=parse_duration, show_default="1s", metavar="DURATION", help="Limit of time to first token."
-        ),
+        typer.Option(parser=duration_s, show_default="1s", metavar="DURATION", help="Limit of time to first token."),
     ] = 1.0,
     slo_tpot: Annotated[
         float,
         typer.Option(
-            parser=parse_duration, show_default="50ms", metavar="DURATION", help="Limit of time per output token."
+            parser=duration_s, show_default="50ms", metavar="DURATION", help="Limit of time per output token."
         ),
     ] = 0.05,
     slo_e2e: Annotated[
-        float | None, typer.Option(parser=parse_duration, metavar="DURATION", help="Limit of end-to-end latency.")
+        float | None, typer.Option(parser=duration_s, metavar="DURATION", help="Limit of end-to-end latency.")
     ] = None,
     timeout: Annotated[
         float,
-        typer.Option(
-            parser=parse_duration, show_default="10m", metavar="DURATION", help="Give a request up after this."
-        ),
+        typer.Option(parser=duration_s, show_default="10m", metavar="DURATION", help="Give a request up after this."),
     ] = 600.0,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave bad lines of the trace out and count them.")
@@ -146,7 +163,7 @@ def replay(
     api_key: Annotated[
         str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, show_default=False, help="Sent as bearer token.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON and nothing else.")] = False,
+    as_json: AsJson = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
 ) -> None:
     """Send a recorded workload to an OpenAI server, open loop: requests leave when due, answered or not.
@@ -155,7 +172,7 @@ def replay(
     forced. Exit code 0 if every request completed, 1 if not (lost, broken, truncated, refused, timed out or
     interrupted), 2 for a usage error or a trace that cannot be read.
     """
-    console = Console(stderr=True)
+    console = output.side_console()
     options = PlanOptions(
         speed, start, limit, requests, sample, scale_tokens, max_prompt_tokens, max_output_tokens, seed
     )
@@ -170,15 +187,17 @@ def replay(
             server_root(url), served.name, vocab_size, seed, temperature, timeout, tokens_out is not None, api_key
         )
         _announce(console, plan, reader, served)
+        meter = Controller(controller.rstrip("/"), read_token(token_file) or "")
         about = ReplayContext(_about_trace(plan, reader), _arguments(context), served.server_version)
         with shown_progress(console) as on_progress:
-            run, summary = asyncio.run(_replay(plan, target, slo, controller, about, on_progress))
+            run, summary = run_on_fast_loop(_replay(plan, target, slo, meter, about, on_progress))
         _show_report(summary, as_json)
         _write(run, summary, report, tokens_out)
-    except (ReconfigureError, OSError) as fault:
-        console.print(f"replay: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(_USAGE if isinstance(fault, RequestInvalid) else _FAILED) from fault
-    raise typer.Exit(0 if summary.clean else _FAILED)
+    except ReconfigureError as fault:
+        # A report that could not be written was printed already, and standard output is to hold one document only.
+        output.report(fault, as_json=as_json and not isinstance(fault, ReportUnwritable))
+        raise typer.Exit(_USAGE if isinstance(fault, RequestInvalid) else output.EXIT_FAILED) from fault
+    raise typer.Exit(0 if summary.clean else output.EXIT_FAILED)
 
 
 def _plan(path: Path, options: PlanOptions, skip_bad: bool) -> tuple[TraceReader, ReplayPlan]:
@@ -208,14 +227,14 @@ def _announce(console: Console, plan: ReplayPlan, reader: TraceReader, served: S
             "--scale-tokens"
         ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line)
 
 
 async def _replay(
     plan: ReplayPlan,
     target: Target,
     slo: ServiceLevelObjective,
-    controller: str,
+    controller: Controller,
     about: ReplayContext,
     on_progress: Callable[[ReplayProgress], None],
 ) -> tuple[ReplayRun, ReplayReport]:
@@ -229,7 +248,7 @@ async def _replay(
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
     _prepare_process()
-    return await measured_replay(plan, target, slo, controller.rstrip("/"), about, on_progress=on_progress, stop=stop)
+    return await measured_replay(plan, target, slo, controller, about, on_progress=on_progress, stop=stop)
 
 
 def _prepare_process() -> None:
@@ -251,18 +270,26 @@ def _arguments(context: typer.Context) -> dict[str, Any]:
 
 
 def _write(run: ReplayRun, summary: ReplayReport, report: Path | None, tokens_out: Path | None) -> None:
-    if report is not None:
-        report.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    if tokens_out is not None:
-        write_outputs(tokens_out, run.results)
+    """Write the files that were asked for; by now the report has been shown, so a full disk loses none of it."""
+    try:
+        if report is not None:
+            report.write_text(summary.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        if tokens_out is not None:
+            write_outputs(tokens_out, run.results)
+    except OSError as fault:
+        raise ReportUnwritable(f"{fault.filename}: cannot be written ({fault.strerror})") from fault
 
 
 def _show_plan(plan: ReplayPlan, as_json: bool) -> None:
-    typer.echo(json.dumps(plan_summary(plan), indent=2) if as_json else "\n".join(plan_sentences(plan)))
+    if as_json:
+        output.print_json(plan_summary(plan))
+        return
+    for sentence in plan_sentences(plan):
+        output.console().print(sentence)
 
 
 def _show_report(summary: ReplayReport, as_json: bool) -> None:
     if as_json:
-        typer.echo(summary.model_dump_json(indent=2))
+        output.print_json(summary.model_dump(mode="json"))
     else:
-        print_report(Console(), summary)
+        print_report(output.console(), summary)

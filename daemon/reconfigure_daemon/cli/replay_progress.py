@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from reconfigure_daemon.cli.durations import format_duration
+from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.load_generation.open_loop import ReplayProgress
 
 #: Seconds between two lines where there is no terminal.
@@ -49,5 +49,4 @@ class _LineProgress:
     def __call__(self, progress: ReplayProgress) -> None:
         if progress.elapsed_s >= self._next_s:
             self._next_s = progress.elapsed_s + LINE_INTERVAL_S
-            line = f"{format_duration(progress.elapsed_s)}: {progress_line(progress)}"
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(f"{format_duration(progress.elapsed_s)}: {progress_line(progress)}")

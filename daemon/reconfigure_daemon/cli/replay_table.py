@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Column, Table
-from rich.text import Text
 
-from reconfigure_daemon.cli.durations import format_duration
+from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.load_generation.percentiles import LatencySummary
 from reconfigure_daemon.load_generation.plan import ReplayPlan
 from reconfigure_daemon.load_generation.report import ReplayReport
@@ -52,27 +51,37 @@ def plan_sentences(plan: ReplayPlan) -> list[str]:
 
 def print_report(console: Console, report: ReplayReport) -> None:
     """The report as a table and a few lines."""
-    console.print(Group(_latency_table(report), *map(Text, _sentences(report)), *map(Text, _error_lines(report))))
+    console.print(_latency_table(report))
+    for line in (*_sentences(report), *_error_lines(report)):
+        console.print(line)
 
 
-def _latency_table(report: ReplayReport) -> RenderableType:
+def _latency_table(report: ReplayReport) -> Table:
     quantities = ("p50", "p90", "p95", "p99", "max", "mean", "values")
-    table = Table("latency", *(Column(quantity, justify="right") for quantity in quantities))
+    columns = [Column(quantity, justify="right", no_wrap=True) for quantity in quantities]
+    table = Table("latency", *columns, box=None, pad_edge=False, header_style="bold")
     rows = {
-        "time to first token (TTFT)": report.ttft_s,
-        "between tokens (ITL)": report.itl_s,
-        "per output token (TPOT)": report.tpot_s,
+        "TTFT": report.ttft_s,
+        "ITL": report.itl_s,
+        "TPOT": report.tpot_s,
         "end to end": report.e2e_latency_s,
-        "longest gap of a stream": report.longest_gap_s,
+        "longest gap": report.longest_gap_s,
     }
     for name, summary in rows.items():
         table.add_row(name, *_cells(summary))
     return table
 
 
+def latency_text(seconds: float) -> str:
+    """A latency to three digits, `4.21ms` or `1.24s`; the time of a token needs more than `format_duration` gives."""
+    if seconds >= 60:
+        return format_duration(seconds)
+    return f"{seconds * 1000:.3g}ms" if seconds < 0.9995 else f"{seconds:.3g}s"
+
+
 def _cells(summary: LatencySummary) -> list[str]:
     values = (summary.p50, summary.p90, summary.p95, summary.p99, summary.max, summary.mean)
-    return [*("-" if value is None else format_duration(value) for value in values), str(summary.count)]
+    return [*("-" if value is None else latency_text(value) for value in values), str(summary.count)]
 
 
 def _sentences(report: ReplayReport) -> list[str]:

@@ -63,7 +63,7 @@ class CompletionStream:
             self.done = True
             return
         try:
-            event = json.loads(payload)
+            event = json.loads(payload.decode())
             self._take_object(event, at_s)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             self.fault = self.fault or f"an event that is no completion: {payload[:120].decode(errors='replace')}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-_TIMEOUT_S = 5.0
+from reconfigure_daemon.load_generation.target import bearer
+
+_TIMEOUT = aiohttp.ClientTimeout(total=5.0)
 
 
 class _Energy(BaseModel):
@@ -25,6 +27,14 @@ class _Status(BaseModel):
 
     pid: int
     energy: _Energy
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Where the control API is, and the token it wants beyond loopback; "" for none."""
+
+    url: str
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +72,27 @@ class EnergyAccount(BaseModel):
     reason: str = ""
 
 
-async def read_energy(controller_url: str) -> EnergyMark:
+async def read_energy(controller: Controller) -> EnergyMark:
     """Read the counter from `/v1/status`; a controller that does not answer is a mark with a fault, never an error."""
+    url = controller.url
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S)) as session,
-            session.get(f"{controller_url}/v1/status", raise_for_status=True) as response,
+            aiohttp.ClientSession(timeout=_TIMEOUT, headers=bearer(controller.token)) as session,
+            session.get(f"{url}/v1/status", raise_for_status=True) as response,
         ):
             status = _Status.model_validate_json(await response.read())
     except ValidationError:
-        return EnergyMark(None, None, "unknown", f"{controller_url}/v1/status is not the controller's")
+        return _unread(f"{url}/v1/status is not the controller's")
+    except aiohttp.ClientResponseError as refusal:
+        return _unread(f"{url}/v1/status answers HTTP {refusal.status}")
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return EnergyMark(None, None, "unknown", f"no controller answers at {controller_url}")
+        return _unread(f"no controller answers at {url}")
     fault = "" if status.energy.energy_j is not None else "the controller has no source of energy readings"
     return EnergyMark(status.pid, status.energy.energy_j, status.energy.source, fault)
+
+
+def _unread(fault: str) -> EnergyMark:
+    return EnergyMark(None, None, "unknown", fault)
 
 
 def account_energy(before: EnergyMark, after: EnergyMark, output_tokens: int) -> EnergyAccount:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconfigure_daemon.load_generation.energy import account_energy, read_energy
+from reconfigure_daemon.load_generation.energy import Controller, account_energy, read_energy
 from reconfigure_daemon.load_generation.open_loop import ReplayProgress, replay_trace
 from reconfigure_daemon.load_generation.plan import ReplayPlan
 from reconfigure_daemon.load_generation.report import ReplayReport, report_of
@@ -35,7 +35,7 @@ async def measured_replay(
     plan: ReplayPlan,
     target: Target,
     slo: ServiceLevelObjective,
-    controller_url: str,
+    controller: Controller,
     context: ReplayContext,
     *,
     on_progress: Callable[[ReplayProgress], None] | None = None,
@@ -47,14 +47,14 @@ async def measured_replay(
         plan: from `plan_replay`.
         target: the server.
         slo: what counts as good.
-        controller_url: of the control API; without an answer there the report has no energy, and says why.
+        controller: whose energy counter is read; without an answer there the report has no energy, and says why.
         context: copied into the report.
         on_progress: see `replay_trace`.
         stop: see `replay_trace`.
     """
-    before = await read_energy(controller_url)
+    before = await read_energy(controller)
     run = await replay_trace(plan.requests, target, on_progress=on_progress, stop=stop)
-    after = await read_energy(controller_url)
+    after = await read_energy(controller)
     energy = account_energy(before, after, sum(result.output_tokens for result in run.results))
     report = report_of(
         run, slo, energy, trace=context.trace, arguments=context.arguments, server_version=context.server_version

@@ -187,6 +187,7 @@ def _errors(results: list[RequestResult]) -> list[ErrorExample]:
 
 
 def _versions(server: str | None) -> dict[str, str | None]:
+    """Of what touches a figure."""
     return {
         "reconfigure": __version__,
         "server": server,

@@ -66,6 +66,7 @@ class OpenAIServer:
 
     Attributes:
         bodies: of every completion request, in order of arrival.
+        headers: of every completion and status request, in order of arrival.
         answers: what to do with the next requests, in order; afterwards everything is answered well.
         statuses: what `/v1/status` says, one after the other, the last for ever; none: 404.
         models: what `/v1/models` lists.
@@ -119,6 +120,7 @@ class OpenAIServer:
         return web.json_response({"version": "0.32.0"})
 
     async def _status(self, request: web.Request) -> web.Response:
+        self.headers.append(dict(request.headers))
         if not self.statuses:
             raise web.HTTPNotFound
         return web.json_response(self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0])

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from reconfigure_daemon.cli.durations import format_duration, parse_duration
+from reconfigure_daemon.cli import output
 from reconfigure_daemon.cli.replay import replay
 from reconfigure_daemon.cli.replay_progress import LINE_INTERVAL_S, shown_progress
+from reconfigure_daemon.cli.replay_table import latency_text
 from reconfigure_daemon.load_generation.open_loop import ReplayProgress
 
 app = typer.Typer()
@@ -60,9 +59,9 @@ def test_a_clean_replay_reports_and_exits_0(server, run, tmp_path: Path):
 
 
 def test_the_key_is_sent_but_never_written(server, run, tmp_path: Path):
-    """The API key reaches the server and appears neither in the report nor in the output."""
+    """The API key reaches the server alone, not the controller, and is neither in the report nor in the output."""
     result = run("--report", tmp_path / "out.json")
-    assert server.headers[0]["Authorization"] == "Bearer secret"
+    assert [headers.get("Authorization") for headers in server.headers] == [None, *["Bearer secret"] * 6, None]
     assert "secret" not in result.output + (tmp_path / "out.json").read_text()
 
 
@@ -71,7 +70,7 @@ def test_json_is_all_that_stdout_has(run):
     result = run("--json")
     report = json.loads(result.stdout)
     assert report["energy"]["energy_j"] is None
-    assert "no controller answers" in report["energy"]["reason"]
+    assert "answers HTTP 404" in report["energy"]["reason"]
 
 
 def test_anything_but_completed_exits_1(server, run):
@@ -92,7 +91,7 @@ def test_anything_but_completed_exits_1(server, run):
 def test_dry_run_sends_nothing(server, run):
     """A dry run says what would be sent, in words and as JSON, and does not touch the server."""
     said, as_json = run("--dry-run", "--requests", 4), run("--dry-run", "--requests", 4, "--json")
-    assert "4 requests over 60 ms" in said.stdout
+    assert "4 requests over 60ms" in said.stdout
     assert json.loads(as_json.stdout)["prompt_tokens"] == 20 + 21 + 22 + 23
     assert (said.exit_code, as_json.exit_code, server.bodies) == (0, 0, [])
 
@@ -135,7 +134,7 @@ def test_tokens_out_compares_two_runs(run, tmp_path: Path):
     ("arguments", "said"),
     [
         (("--speed", "0"), "expected a number above 0"),
-        (("--limit", "5 parsecs"), "expected a duration like"),
+        (("--limit", "5 parsecs"), "is not a duration"),
         (("--report", "/no/such/folder/out.json"), "expected a file name in a folder"),
         (("--sample", "2"), "--sample"),
         (("--start", "9h"), "no request to send within"),
@@ -175,34 +174,10 @@ def test_ctrl_c_prints_the_partial_report(server, run, trace: Path):
     assert report["counts"]["planned"] == 7
 
 
-@given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59))
-def test_durations_add_their_parts(hours: int, minutes: int, seconds: int):
-    """Parts of a duration add up, whatever is left out."""
-    assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
-    assert parse_duration(f"{minutes}m") == minutes * 60
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("10m", 600), ("250ms", 0.25), ("1h30m", 5400), ("1.5s", 1.5), ("7d", 604800)]
-)
-def test_durations_as_operators_write_them(text: str, seconds: float):
-    """Each unit is what it is everywhere."""
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "10", "m", "-5s", "10 minutes", "5m junk"])
-def test_what_is_no_duration_is_refused(text: str):
-    """A number without a unit could mean anything, so it is refused with examples of what is allowed."""
-    with pytest.raises(typer.BadParameter, match="expected a duration like 250ms"):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0042, "4.2 ms"), (1.2345, "1.23 s"), (125, "2 min 5 s"), (7260, "2 h 1 min")]
-)
-def test_durations_for_people(seconds: float, text: str):
-    """Durations are shown in the unit that a person would use."""
-    assert format_duration(seconds) == text
+@pytest.mark.parametrize(("seconds", "text"), [(0.00421, "4.21ms"), (0.9996, "1s"), (1.2345, "1.23s"), (125, "2m5s")])
+def test_latencies_have_three_digits(seconds: float, text: str):
+    """A latency is shown to three digits in the unit that a person would use."""
+    assert latency_text(seconds) == text
 
 
 def progress_at(elapsed_s: float) -> ReplayProgress:
@@ -211,12 +186,20 @@ def progress_at(elapsed_s: float) -> ReplayProgress:
 
 def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture[str]):
     """Where standard error is no terminal, progress is a plain line at most every ten seconds."""
-    with shown_progress(Console(stderr=True, force_terminal=False)) as tell:
+    with shown_progress(output.side_console()) as tell:
         for tenths in range(int(2.5 * LINE_INTERVAL_S * 10)):
             tell(progress_at(tenths / 10))
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[0].endswith("sent 40/100  done 30  running 10  failed 2  late 1  4.00 requests/s  TTFT p50 120 ms")
+    assert lines[0].endswith("sent 40/100  done 30  running 10  failed 2  late 1  4.00 requests/s  TTFT p50 120ms")
+
+
+def test_a_report_that_cannot_be_written_is_shown_all_the_same(run):
+    """A disk that is full when the replay ends costs the file, not the figures: they are shown, then the fault."""
+    result = run("--report", "/dev/full", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["counts"]["completed"] == 6
+    assert "cannot be written (No space left on device)" in result.stderr
 
 
 def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str]):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconfigure_daemon.load_generation.energy import EnergyMark, account_energy, read_energy
+from reconfigure_daemon.load_generation.energy import Controller, EnergyMark, account_energy, read_energy
 from reconfigure_daemon.load_generation.percentiles import LatencySummary, quantile
 from reconfigure_daemon.load_generation.plan import PlannedRequest
 from reconfigure_daemon.load_generation.report import ERROR_EXAMPLES, report_of
@@ -116,13 +116,14 @@ def test_a_restarted_controller_has_no_energy_to_tell():
 async def test_energy_is_read_from_the_controller(server):
     """The counter is read from the status, whatever else the status says."""
     server.statuses = [{"pid": 7, "version": "9", "energy": {"source": "measured", "energy_j": 5.5, "power_w": 1}}]
-    assert await read_energy(server.url) == EnergyMark(7, 5.5, "measured")
+    assert await read_energy(Controller(server.url, "t0ken")) == EnergyMark(7, 5.5, "measured")
+    assert server.headers[0]["Authorization"] == "Bearer t0ken"
 
 
 @pytest.mark.parametrize(
     ("status", "fault"),
     [
-        (None, "no controller answers"),
+        (None, "answers HTTP 404"),
         ({"hello": 1}, "is not the controller's"),
         ({"pid": 7, "energy": {"source": "unknown", "energy_j": None}}, "no source of energy readings"),
     ],
@@ -130,7 +131,7 @@ async def test_energy_is_read_from_the_controller(server):
 async def test_energy_that_cannot_be_read_has_a_reason(server, status, fault: str):
     """Without a controller or a counter there is no figure, and one sentence says why."""
     server.statuses = [status] if status else []
-    mark = await read_energy(server.url)
+    mark = await read_energy(Controller(server.url))
     assert mark.energy_j is None
     assert fault in mark.fault
     assert fault in account_energy(mark, mark, 10).reason
