@@ -26,6 +26,7 @@ from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
 
 
@@ -257,7 +258,13 @@ class EngineHostLauncher(Protocol):
 
 
 class WindowSource(Protocol):
-    """Cuts telemetry into workload windows."""
+    """Cuts telemetry into workload windows.
+
+    Attributes:
+        slo: what makes a finished request a good one; may be replaced between two batches.
+    """
+
+    slo: ServiceLevelObjective
 
     def current(self) -> WorkloadWindow | None:
         """The window in the making; None before there is any of it."""
@@ -272,27 +279,43 @@ class WindowSource(Protocol):
 class LoopMetrics(Protocol):
     """What the control loop makes visible; every method only takes note."""
 
+    def observe_controller(self, objective: Objective, paused: bool, store_degraded: bool) -> None:
+        """What holds for the controller now."""
+
+    def observe_tick(self, duration_s: float) -> None:
+        """One tick of the control loop was done."""
+
     def observe_energy(self, reading: EnergyReading) -> None:
         """The meter was read."""
 
-    def observe_state(self, state: HostState) -> None:
-        """The engine host was read."""
+    def observe_adoption(self) -> None:
+        """A running engine host was taken over."""
+
+    def observe_state(self, state: HostState | None) -> None:
+        """The engine host was read; None if it did not answer."""
 
     def observe_telemetry(self, batch: TelemetryBatch) -> None:
         """Its telemetry was read."""
 
-    def observe_window(self, window: WorkloadWindow) -> None:
+    def observe_window(self, window: WorkloadWindow, slo: ServiceLevelObjective) -> None:
         """A workload window is complete."""
+
+    def observe_intent(self, intent: OperatorIntent) -> None:
+        """An intent was accepted."""
 
     def observe_decision(self, decision: Decision) -> None:
         """A decision was stored and is about to act."""
 
-    def observe_outcome(self, decision: Decision, outcome: Outcome) -> None:
-        """A decision has ended, or its unknown end has become known."""
+    def observe_outcome(self, decision: Decision, outcome: Outcome, mode: SwitchMode | None = None) -> None:
+        """A decision has ended, or its unknown end has become known; `mode` tells a cold switch."""
 
 
 class Journal(Protocol):
     """The controller's memory. No method raises for a fault of its disk: the loop goes on, and `notices` says so."""
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong with the disk, or None while it takes everything."""
 
     @property
     def notices(self) -> list[str]:

@@ -20,13 +20,14 @@ from reconfigure_daemon.ports import (
     Journal,
     LoopMetrics,
     ProgressSink,
+    SwitchMode,
     SwitchProgress,
     SwitchRequest,
 )
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import IntentRefused, Plan, decide, move_between, plan
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind, Snapshot
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind, Snapshot
 from reconfigure_policies.domain.history import DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
@@ -49,7 +50,6 @@ class Decisions:
     Attributes:
         latest: the latest decision, with its outcome once there is one.
         slot: the action that runs.
-        doubts: decisions whose end nobody saw.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Decisions:
     ) -> None:
         self.latest: DecisionRecord | None = None
         self.slot = ActionSlot(clock)
-        self.doubts = Doubts(journal, clock)
+        self._doubts = Doubts(journal, clock)
         self._settings = settings
         self._clock = clock
         self._journal = journal
@@ -74,7 +74,7 @@ class Decisions:
 
     async def open(self) -> None:
         """Take up what an earlier controller left open."""
-        await self.doubts.recall()
+        await self._doubts.recall()
         self.latest = next(iter(await self._journal.decisions(1)), None)
 
     def note(self, intent: OperatorIntent, enforced: Configuration) -> Decision:
@@ -109,9 +109,10 @@ class Decisions:
             decision = self._decided(intent, snapshot)
             planned = await self._planned(host, state, decision)
             record = await self.record(decision, snapshot.enforced)
-            if decision.kind is not DecisionKind.KEEP:
+            if decision.kind is DecisionKind.KEEP:
+                await self._orders.follow(record)
+            else:
                 record = await self._carry_out(host, record, on_progress)
-            await self.ended(record)
             return Handled(intent, planned, record)
 
     async def record(self, decision: Decision, before: Configuration) -> DecisionRecord:
@@ -119,36 +120,45 @@ class Decisions:
         at = self._clock.wall()
         decision_id = await self._journal.record_decision(decision, at, before)
         log.info(decision.reason)
+        if decision.intent is not None:
+            self._metrics.observe_intent(decision.intent)
         self._metrics.observe_decision(decision)
         self.latest = DecisionRecord(decision_id, at, decision, before)
         return self.latest
 
-    async def ended(self, record: DecisionRecord) -> None:
-        """A decision has come to its end, or to an unknown one: remember what it reached."""
-        if record.outcome is not None:
-            self._metrics.observe_outcome(record.decision, record.outcome)
-            level = logging.DEBUG if record.outcome.kind is OutcomeKind.APPLIED else logging.WARNING
-            log.log(level, "decision %d ended as %s: %s", record.id, record.outcome.kind, record.outcome.detail)
+    async def end(self, record: DecisionRecord, outcome: Outcome, mode: str | None = None) -> DecisionRecord:
+        """A decision has come to its end, or to an unknown one: store it, and remember what it reached."""
+        record = replace(record, outcome=outcome, outcome_at=self._clock.wall(), mode=mode)
+        await self._journal.record_outcome(record.id, outcome, self._clock.wall(), mode)
+        self._metrics.observe_outcome(record.decision, outcome, None if mode is None else SwitchMode(mode))
+        level = logging.DEBUG if outcome.kind is OutcomeKind.APPLIED else logging.WARNING
+        log.log(level, "decision %d ended as %s: %s", record.id, outcome.kind, outcome.detail)
         if self.latest is not None and self.latest.id == record.id:
             self.latest = record
         await self._orders.follow(record)
+        return record
+
+    async def settle(self, state: HostState) -> bool:
+        """End what was in doubt and can be judged now; returns whether nothing is in doubt any more."""
+        for record, outcome in self._doubts.settle(state, self._settings().switch.deadline_s):
+            await self.end(record, outcome, record.mode)
+        return not self._doubts
 
     async def _carry_out(
         self, host: EngineHost, record: DecisionRecord, on_progress: ProgressSink | None
     ) -> DecisionRecord:
         decision = record.decision
-        self.doubts.note(record.id)
+        self._doubts.note(record.id)
         self._show(kind="hot" if decision.kind is DecisionKind.ADJUST else "switch", phase="act")
         before = record.enforced_before or decision.target
         try:
             outcome, mode = await self._execution.carry_out(host, decision, before, self._shown(on_progress))
         except Exception:
-            self.doubts.add(record)  # a fault of ours; what the engine enforces decides how it ended
+            self._doubts.add(record)  # a fault of ours; what the engine enforces decides how it ended
             raise
-        record = replace(record, outcome=outcome, outcome_at=self._clock.wall(), mode=mode)
-        await self._journal.record_outcome(record.id, outcome, self._clock.wall(), mode)
+        record = await self.end(record, outcome, mode)
         if outcome.kind is OutcomeKind.UNKNOWN:
-            self.doubts.add(record)
+            self._doubts.add(record)
         return record
 
     def _decided(self, intent: OperatorIntent, snapshot: Snapshot) -> Decision:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
-
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop.read_back import verdict
 from reconfigure_daemon.ports import HostPhase, HostState, Journal
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.history import DecisionRecord
-
-log = logging.getLogger(__name__)
 
 #: How far back an unknown outcome is looked for at start; older ones have been overtaken anyway.
 _RECENT = 50
@@ -46,8 +41,8 @@ class Doubts:
         """Take up a decision whose outcome is unknown."""
         self._open[record.id] = record
 
-    async def settle(self, state: HostState, drain_deadline_s: float) -> list[DecisionRecord]:
-        """Judge what can be judged now, store it, and return it.
+    def settle(self, state: HostState, drain_deadline_s: float) -> list[tuple[DecisionRecord, Outcome]]:
+        """Judge what can be judged now, and let go of it.
 
         Only the latest decision can be judged; one that was overtaken stays unknown for good. While the host is
         busy, and while a cap drains within its deadline, the doubt stays.
@@ -60,7 +55,7 @@ class Doubts:
             outcome = self._overtaken(record) if overtaken else self._judged(record, state, drain_deadline_s)
             if outcome is not None:
                 del self._open[record.id]
-                settled.append(await self._end(record, outcome))
+                settled.append((record, outcome))
         return settled
 
     def _judged(self, record: DecisionRecord, state: HostState, drain_deadline_s: float) -> Outcome | None:
@@ -75,12 +70,6 @@ class Doubts:
     def _overtaken(self, record: DecisionRecord) -> Outcome:
         detail = "its end was not seen, and a later decision has overtaken it"
         return Outcome(OutcomeKind.UNKNOWN, detail, None, max(0.0, self._clock.wall() - record.at))
-
-    async def _end(self, record: DecisionRecord, outcome: Outcome) -> DecisionRecord:
-        at = self._clock.wall()
-        await self._journal.record_outcome(record.id, outcome, at, record.mode)
-        log.info("decision %d ended as %s: %s", record.id, outcome.kind, outcome.detail)
-        return replace(record, outcome=outcome, outcome_at=at)
 
 
 def _acts(record: DecisionRecord) -> bool:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.decisions import Decisions
 from reconfigure_daemon.control_loop.read_back import verdict
 from reconfigure_daemon.errors import EngineHostUnreachable, ReconfigureError
-from reconfigure_daemon.ports import EngineHost, EngineHostLauncher, HostState, Journal, LoopMetrics
+from reconfigure_daemon.ports import EngineHost, EngineHostLauncher, HostState
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
-
-log = logging.getLogger(__name__)
 
 _LONGEST_WAIT_S = 60.0
 
@@ -28,11 +26,10 @@ class EngineKeeper:
         error: why there is none, in one sentence; None while there is one.
     """
 
-    def __init__(self, launcher: EngineHostLauncher, journal: Journal, metrics: LoopMetrics, clock: Clock) -> None:
+    def __init__(self, launcher: EngineHostLauncher, decisions: Decisions, clock: Clock) -> None:
         self.error: str | None = "the engine host is being adopted or started"
         self._launcher = launcher
-        self._journal = journal
-        self._metrics = metrics
+        self._decisions = decisions
         self._clock = clock
         self._host: EngineHost | None = None
         self._last_seen: HostState | None = None
@@ -80,27 +77,20 @@ class EngineKeeper:
 
     async def _replace(self, dead: HostState, target: Configuration) -> None:
         self._host = None
+        self.error = f"the engine host (pid {dead.pid}) died and a fresh one is starting"
         reason = (
             f"Restart the engine: host {dead.host_id} (pid {dead.pid}) died with {dead.live_requests} live requests; "
             f"a fresh one starts with {target}."
         )
-        log.info(reason)
-        self.error = f"the engine host (pid {dead.pid}) died and a fresh one is starting"
         decision = Decision(DecisionKind.REDEPLOY, reason, target)
-        at, started_s = self._clock.wall(), self._clock.monotonic()
-        decision_id = await self._journal.record_decision(decision, at, Configuration(dead.enforced))
-        self._metrics.observe_decision(decision)
-        attempts = 0
+        record = await self._decisions.record(decision, Configuration(dead.enforced))
+        attempts, started_s = 0, self._clock.monotonic()
         while self._host is None:
             attempts += 1
             outcome = await self._attempt(decision)
-            outcome = replace(
-                outcome,
-                duration_s=self._clock.monotonic() - started_s,
-                measurements={"attempts": float(attempts), "live_requests_lost": float(dead.live_requests)},
-            )
-            await self._journal.record_outcome(decision_id, outcome, self._clock.wall())
-            self._metrics.observe_outcome(decision, outcome)
+            lasted_s = self._clock.monotonic() - started_s
+            lost = {"attempts": float(attempts), "live_requests": float(dead.live_requests)}
+            await self._decisions.end(record, replace(outcome, duration_s=lasted_s, measurements=lost))
             if self._host is None:
                 await self._clock.sleep(min(_LONGEST_WAIT_S, 2.0**attempts))
 
@@ -109,7 +99,6 @@ class EngineKeeper:
             host = await self._launcher.restart(decision.target)
             state = await host.state()
         except ReconfigureError as failure:
-            log.error("the engine host did not start: %s", failure)
             self.error = str(failure)
             return Outcome(OutcomeKind.FAILED, str(failure), None, 0.0)
         self._host, self.error = host, None

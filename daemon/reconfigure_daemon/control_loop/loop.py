@@ -15,7 +15,7 @@ from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, ReconfigureError
-from reconfigure_daemon.ports import ActionState, HostPhase, HostState, ProgressSink
+from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProgressSink
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import Plan, after_expiry, completed, is_over
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
@@ -50,6 +50,7 @@ class ControlLoop:
         decisions: Decisions,
         keeper: EngineKeeper,
         sampler: Sampler,
+        metrics: LoopMetrics,
     ) -> None:
         self.orders = orders
         self.decisions = decisions
@@ -57,6 +58,8 @@ class ControlLoop:
         self.keeper = keeper
         self.last_tick_s = clock.monotonic()
         self._settings = settings
+        self._metrics = metrics
+        self._started_at = clock.wall()
         self._clock = clock
         self._known_host_id: str | None = None
         self._held_back_until: float | None = None
@@ -86,8 +89,9 @@ class ControlLoop:
         while True:
             started_s = self._clock.monotonic()
             await self.tick()
-            on_tick()
             spent_s = self._clock.monotonic() - started_s
+            self._metrics.observe_tick(spent_s)
+            on_tick()
             await self._clock.sleep(max(0.05, self._settings().metering.interval_s - spent_s))
 
     async def tick(self) -> None:
@@ -158,10 +162,8 @@ class ControlLoop:
     async def _do_what_is_due(self, state: HostState) -> None:
         if self.decisions.slot.current is not None or state.action is not None or state.phase is not HostPhase.SERVING:
             return
-        doubts = self.decisions.doubts
-        for record in await doubts.settle(state, self._settings().switch.deadline_s):
-            await self.decisions.ended(record)
-        if state.host_id != self._known_host_id and not doubts:
+        certain = await self.decisions.settle(state)
+        if certain and state.host_id != self._known_host_id:
             await self._welcome(state)
         if is_over(self.orders.state, self._clock.wall()):
             await self._end_objective(state)
@@ -176,6 +178,8 @@ class ControlLoop:
         await self.decisions.record(Decision(DecisionKind.KEEP, reason, enforced), enforced)
         await self.orders.found(enforced)
         self._known_host_id = state.host_id
+        if state.started_at < self._started_at:
+            self._metrics.observe_adoption()
 
     async def _end_objective(self, state: HostState) -> None:
         """A temporary objective is over: return to what it covered, unless the operator has paused the daemon."""
@@ -211,7 +215,7 @@ class ControlLoop:
         except (ReconfigureError, ConfigurationOutsideSpace) as refusal:
             reason = f"Keep {self.target} although objective {intent.objective} is back: {refusal}."
             decision = Decision(DecisionKind.KEEP, reason, self.target, intent=intent)
-            await self.decisions.ended(await self.decisions.record(decision, self.target))
+            await self.orders.follow(await self.decisions.record(decision, self.target))
 
 
 def _is_only_noted(intent: OperatorIntent) -> bool:

@@ -17,6 +17,7 @@ from reconfigure_daemon.ports import (
     TelemetryBatch,
     WindowSource,
 )
+from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import Observation
@@ -52,7 +53,7 @@ class Sampler:
         meter: EnergyMeter,
         windows: WindowSource,
         is_observation: Callable[[WorkloadWindow, Sequence[float]], bool],
-        settle_s: Callable[[], float],
+        settings: Callable[[], Settings],
         journal: Journal,
         metrics: LoopMetrics,
         clock: Clock,
@@ -64,7 +65,7 @@ class Sampler:
         self._meter = meter
         self._builder = windows
         self._is_observation = is_observation
-        self._settle_s = settle_s
+        self._settings = settings
         self._journal = journal
         self._metrics = metrics
         self._clock = clock
@@ -91,6 +92,7 @@ class Sampler:
         self._after, self.totals, self.state = batch.next_after, batch.totals, state
         self._metrics.observe_state(state)
         self._metrics.observe_telemetry(batch)
+        self._builder.slo = self._settings().slo.to_domain()
         await self._follow_changes(state, batch)
         for window in self._builder.add(batch, self.energy):
             await self._complete(window, state)
@@ -99,6 +101,12 @@ class Sampler:
     def lost_sight(self) -> None:
         """The engine did not answer: what was last read of it is no longer shown as its state."""
         self.state = None
+        self._metrics.observe_state(None)
+
+    @property
+    def window(self) -> WorkloadWindow | None:
+        """The last complete window; before the first, the one in the making."""
+        return self.windows[-1] if self.windows else self._builder.current()
 
     async def _follow_changes(self, state: HostState, batch: TelemetryBatch) -> None:
         """No window mixes two configurations, and the first one after a change starts when it has settled."""
@@ -106,7 +114,7 @@ class Sampler:
         if deployed != self._deployed:
             if self._deployed is not None:
                 self._changes_s.append(batch.now_s)
-                self._settles_at_s = batch.now_s + self._settle_s()
+                self._settles_at_s = batch.now_s + self._settings().monitoring.settle_s
             self._deployed = deployed
             self._builder.restart()
             await self._journal.record_deployment(state)
@@ -117,7 +125,7 @@ class Sampler:
     async def _complete(self, window: WorkloadWindow, state: HostState) -> None:
         at, configuration = self._clock.wall(), Configuration(state.enforced)
         self.windows.append(window)
-        self._metrics.observe_window(window)
+        self._metrics.observe_window(window, self._builder.slo)
         await self._journal.record_window(window, configuration, state.host_id, at)
         if self._is_observation(window, tuple(self._changes_s)):
             await self._journal.record_observation(

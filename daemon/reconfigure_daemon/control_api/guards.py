@@ -1,0 +1,65 @@
+"""Who may command the daemon: a token, and on loopback nothing that a foreign web page could have sent."""
+
+from __future__ import annotations
+
+import hmac
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from reconfigure_daemon.control_api.listener import is_loopback
+from reconfigure_daemon.errors import OriginRefused, RequestInvalid, Unauthorised
+
+#: Probes need no token: they tell nothing but whether the daemon is up.
+_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+
+
+def token_guard(token: str | None) -> Middleware:
+    """Asks every request but probes for `Authorization: Bearer TOKEN`; without a token nothing is asked."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if token is not None and request.path not in _OPEN_PATHS:
+            _check_token(request.headers.get(hdrs.AUTHORIZATION, ""), token)
+        return await handler(request)
+
+    return guard
+
+
+def browser_guard(bound_to: str) -> Middleware:
+    """Refuses what a page of another site could make a browser on this machine send.
+
+    On loopback the Host header must name this machine, or a foreign name that was made to resolve to 127.0.0.1 would
+    do. A request that changes something must come as JSON, which no plain form can send, and from the page's own
+    origin if the browser names one.
+    """
+    on_loopback = is_loopback(bound_to)
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if on_loopback and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+            raise OriginRefused(f"the Host header {request.host!r} does not name this machine; use 127.0.0.1")
+        if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
+            _check_origin(request)
+        return await handler(request)
+
+    return guard
+
+
+def _check_token(header: str, token: str) -> None:
+    scheme, _, given = header.partition(" ")
+    # Compared as bytes in constant time: the time to refuse tells nothing of how much was right.
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        found = "a wrong token" if header else "no token"
+        raise Unauthorised(
+            f"found {found}; send `Authorization: Bearer TOKEN` with the content of control_api.token_file"
+        )
+
+
+def _check_origin(request: web.Request) -> None:
+    origin = request.headers.get(hdrs.ORIGIN)
+    if origin is not None and urlsplit(origin).netloc != request.host:
+        raise OriginRefused(f"a page of {origin} may not command this daemon")
+    if request.content_type != "application/json":
+        raise RequestInvalid(f"found Content-Type {request.content_type!r}; send application/json")

@@ -1,0 +1,119 @@
+"""What the control loop knows, as the messages of the control API."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from reconfigure_daemon import __version__
+from reconfigure_daemon.control_api.messages import (
+    DecisionView,
+    EnergyView,
+    IntentResult,
+    KnobChange,
+    OutcomeView,
+    PlanView,
+    StatusView,
+)
+from reconfigure_daemon.control_loop import ControlLoop, Handled
+from reconfigure_daemon.ports import SwitchMode
+from reconfigure_policies.decision import Plan
+from reconfigure_policies.domain.configuration import KnobValue, Tier
+from reconfigure_policies.domain.decision import Outcome
+from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.history import DecisionRecord
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> StatusView:
+    """Everything at a glance."""
+    standing, state, window = loop.orders.state, loop.sampler.state, loop.sampler.window
+    return StatusView(
+        version=__version__,
+        pid=os.getpid(),
+        uptime_s=uptime_s,
+        paused=standing.paused,
+        objective=standing.objective,
+        objective_until=standing.objective_until,
+        engine=state,
+        engine_error=loop.keeper.error,
+        target=dict(loop.target),
+        enforced=None if state is None else state.enforced,
+        action=loop.action,
+        window=window,
+        slo_attainment=_attainment(window),
+        energy=energy_view(loop.sampler.energy),
+        last_decision=decision_view(loop.decisions.latest) if loop.decisions.latest else None,
+        notices=notices,
+    )
+
+
+def result_view(handled: Handled) -> IntentResult:
+    """What became of an intent."""
+    planned = None if handled.plan is None else plan_view(handled.plan)
+    return IntentResult(intent_id=handled.intent.id, plan=planned, decision=decision_view(handled.record))
+
+
+def plan_view(plan: Plan) -> PlanView:
+    """What a change would do and cost."""
+    return PlanView(
+        changes=_changes(plan.move.origin, plan.move.hot, plan.move.cold),
+        mode=None if plan.mode is None else SwitchMode(plan.mode),
+        expected_duration_s=plan.duration_s,
+        expected_stall_s=plan.stall_s,
+        expected_energy_j=plan.energy_j,
+        live_requests=plan.live_requests,
+        basis=plan.basis,
+        sentences=plan.sentences,
+    )
+
+
+def decision_view(record: DecisionRecord) -> DecisionView:
+    """One decision and, once it has ended, its outcome."""
+    decision = record.decision
+    return DecisionView(
+        id=record.id,
+        at=record.at,
+        kind=decision.kind,
+        reason=decision.reason,
+        source=decision.intent.source if decision.intent else "daemon",
+        target=dict(decision.target),
+        changes=_changes(record.enforced_before or {}, decision.hot, decision.cold),
+        outcome=None if record.outcome is None else _outcome(record.outcome, record.outcome_at or record.at),
+    )
+
+
+def energy_view(reading: EnergyReading | None) -> EnergyView:
+    """Joules since the controller started, under their weakest source."""
+    if reading is None or not reading.devices:
+        return EnergyView(source="unknown", energy_j=None, power_w=None, devices=[])
+    powers = [device.power_w for device in reading.devices]
+    power_w = None if None in powers else sum(power for power in powers if power is not None)
+    devices = [asdict(device) for device in reading.devices]
+    return EnergyView(source=reading.source.value, energy_j=reading.energy_j, power_w=power_w, devices=devices)
+
+
+def _outcome(outcome: Outcome, at: float) -> OutcomeView:
+    return OutcomeView(
+        kind=outcome.kind,
+        detail=outcome.detail,
+        enforced=None if outcome.enforced is None else dict(outcome.enforced),
+        duration_s=outcome.duration_s,
+        measurements=dict(outcome.measurements),
+        at=at,
+    )
+
+
+def _changes(
+    before: Mapping[str, KnobValue], hot: Mapping[str, KnobValue], cold: Mapping[str, KnobValue]
+) -> list[KnobChange]:
+    return [
+        KnobChange(name=name, tier=tier.value, before=before.get(name), after=value)
+        for tier, changes in ((Tier.COLD, cold), (Tier.HOT, hot))
+        for name, value in changes.items()
+    ]
+
+
+def _attainment(window: WorkloadWindow | None) -> float | None:
+    return window.slo_met / window.finished if window is not None and window.finished else None
