@@ -138,25 +138,25 @@ class _Endpoints:
 
     async def _stream(self, request: web.Request, intent: OperatorIntent) -> web.StreamResponse:
         """Progress line by line, the result last; a refusal before the first line has its own HTTP status."""
-        progress: asyncio.Queue[SwitchProgress | None] = asyncio.Queue()
+        steps: asyncio.Queue[SwitchProgress | None] = asyncio.Queue()
 
-        def report(step: SwitchProgress) -> None:
-            progress.put_nowait(step)
+        def report(progress: SwitchProgress) -> None:
+            steps.put_nowait(progress)
 
         def finish(done: asyncio.Task[Handled]) -> None:
             done.cancelled() or done.exception()  # seen, even if the client has left
-            progress.put_nowait(None)
+            steps.put_nowait(None)
 
         work = asyncio.create_task(self._loop.submit(intent, report))
         work.add_done_callback(finish)
-        step = await progress.get()
+        step = await steps.get()
         if step is None and (error := work.exception()):
             raise error
         response = web.StreamResponse(headers={hdrs.CONTENT_TYPE: NDJSON})
         await response.prepare(request)
         while step is not None:
             await response.write(_line(step.model_dump(mode="json")))
-            step = await progress.get()
+            step = await steps.get()
         await response.write(_last_line(work))
         await response.write_eof()
         return response
