@@ -8,7 +8,7 @@ import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,9 +16,34 @@ from rich.console import Console
 from reconfigure_daemon.cli import output
 from reconfigure_daemon.cli.control_api_client import DEFAULT_URL, read_token
 from reconfigure_daemon.cli.options import AsJson, TokenFile
+from reconfigure_daemon.cli.replay_options import (
+    ApiKey,
+    ControllerUrl,
+    DryRun,
+    Limit,
+    MaxOutputTokens,
+    MaxPromptTokens,
+    Model,
+    Report,
+    Requests,
+    Sample,
+    ScaleTokens,
+    Seed,
+    ServerUrl,
+    SkipBad,
+    SloE2e,
+    SloTpot,
+    SloTtft,
+    Speed,
+    Start,
+    Temperature,
+    Timeout,
+    TokensOut,
+    Trace,
+    VocabSize,
+)
 from reconfigure_daemon.cli.replay_progress import shown_progress
 from reconfigure_daemon.cli.replay_table import plan_sentences, plan_summary, print_report
-from reconfigure_daemon.durations import parse_duration_s
 from reconfigure_daemon.errors import ReconfigureError, RequestInvalid
 from reconfigure_daemon.load_generation.energy import Controller
 from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
@@ -41,33 +66,6 @@ class ReportUnwritable(ReconfigureError):
     kind = "report_unwritable"
 
 
-def duration_s(text: str | float) -> float:
-    """Seconds of a duration; a default is seconds already. Raises `typer.BadParameter`."""
-    try:
-        return parse_duration_s(text) if isinstance(text, str) else float(text)
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault)) from fault
-
-
-def positive(text: str | float) -> float:
-    """A number above 0; raises `typer.BadParameter` for anything else."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise typer.BadParameter(f"found {text!r}, expected a number above 0")
-    return number
-
-
-def writable_path(text: str | Path) -> Path:
-    """A file that can be written once the replay is over; raises `typer.BadParameter` before it starts otherwise."""
-    path = Path(text)
-    if not path.parent.is_dir() or path.is_dir():
-        raise typer.BadParameter(f"found {str(path)!r}, expected a file name in a folder that exists")
-    return path
-
-
 def server_root(url: str) -> str:
     """A server's address without the `/v1` that OpenAI clients are given with it."""
     return url.rstrip("/").removesuffix("/v1")
@@ -75,96 +73,32 @@ def server_root(url: str) -> str:
 
 def replay(
     context: typer.Context,
-    trace: Annotated[
-        Path,
-        typer.Argument(
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            help="Azure, Mooncake, ServeGen or BurstGPT trace, plain or .gz.",
-        ),
-    ],
-    url: Annotated[str, typer.Option(help="The OpenAI server.")] = "http://127.0.0.1:8000",
-    controller: Annotated[
-        str, typer.Option(envvar="RECONFIGURE_URL", help="The daemon's control API, for the energy it meters.")
-    ] = DEFAULT_URL,
+    trace: Trace,
+    url: ServerUrl = "http://127.0.0.1:8000",
+    controller: ControllerUrl = DEFAULT_URL,
     token_file: TokenFile = None,
-    speed: Annotated[
-        float, typer.Option(parser=positive, metavar="FACTOR", help="Divide arrival times by this.")
-    ] = 1.0,
-    limit: Annotated[
-        float | None,
-        typer.Option(
-            parser=duration_s,
-            metavar="DURATION",
-            help="End arrivals after this much replayed time, as on your clock: with --speed 4, 10m replays 40 minutes "
-            "of the trace. Streams that run then are finished.",
-        ),
-    ] = None,
-    start: Annotated[
-        float,
-        typer.Option(
-            parser=duration_s,
-            show_default="0s",
-            metavar="OFFSET",
-            help="Begin this far into the trace, in its own time.",
-        ),
-    ] = 0.0,
-    requests: Annotated[int | None, typer.Option(min=1, help="Send at most this many.")] = None,
-    sample: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Keep this share of the requests, chosen by --seed.")
-    ] = 1.0,
-    scale_tokens: Annotated[
-        float, typer.Option(parser=positive, metavar="FACTOR", help="Multiply prompt and output lengths by this.")
-    ] = 1.0,
-    max_prompt_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer prompts to this.")] = None,
-    max_output_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer outputs to this.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name; the first that the server lists if left out.")] = None,
-    vocab_size: Annotated[int, typer.Option(min=2, help="Prompts use token ids below this.")] = SAFE_VOCAB_SIZE,
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Of sample, prompts and sampling. The same seed sends the same prompts: use another one for a second "
-            "run on a server whose prefix cache is to be cold."
-        ),
-    ] = 0,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
-    slo_ttft: Annotated[
-        float,
-        typer.Option(parser=duration_s, show_default="1s", metavar="DURATION", help="Limit of time to first token."),
-    ] = 1.0,
-    slo_tpot: Annotated[
-        float,
-        typer.Option(
-            parser=duration_s, show_default="50ms", metavar="DURATION", help="Limit of time per output token."
-        ),
-    ] = 0.05,
-    slo_e2e: Annotated[
-        float | None, typer.Option(parser=duration_s, metavar="DURATION", help="Limit of end-to-end latency.")
-    ] = None,
-    timeout: Annotated[
-        float,
-        typer.Option(parser=duration_s, show_default="10m", metavar="DURATION", help="Give a request up after this."),
-    ] = 600.0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad lines of the trace out and count them.")
-    ] = False,
-    report: Annotated[
-        Path | None, typer.Option(parser=writable_path, metavar="PATH", help="Write the report here as JSON.")
-    ] = None,
-    tokens_out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=writable_path,
-            metavar="PATH",
-            help="Write each request's output as a JSON line, to compare two runs. Adds work to the server.",
-        ),
-    ] = None,
-    api_key: Annotated[
-        str, typer.Option(envvar="OPENAI_API_KEY", show_envvar=True, show_default=False, help="Sent as bearer token.")
-    ] = "",
+    speed: Speed = 1.0,
+    limit: Limit = None,
+    start: Start = 0.0,
+    requests: Requests = None,
+    sample: Sample = 1.0,
+    scale_tokens: ScaleTokens = 1.0,
+    max_prompt_tokens: MaxPromptTokens = None,
+    max_output_tokens: MaxOutputTokens = None,
+    model: Model = None,
+    vocab_size: VocabSize = SAFE_VOCAB_SIZE,
+    seed: Seed = 0,
+    temperature: Temperature = 0.0,
+    slo_ttft: SloTtft = 1.0,
+    slo_tpot: SloTpot = 0.05,
+    slo_e2e: SloE2e = None,
+    timeout: Timeout = 600.0,
+    skip_bad: SkipBad = False,
+    report: Report = None,
+    tokens_out: TokensOut = None,
+    api_key: ApiKey = "",
     as_json: AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Send a recorded workload to an OpenAI server, open loop: requests leave when due, answered or not.
 
