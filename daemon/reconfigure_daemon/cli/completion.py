@@ -18,5 +18,6 @@ def complete_assignment(incomplete: str) -> list[str]:
         status = ControlApiClient(os.environ.get("RECONFIGURE_URL", DEFAULT_URL), token).get("/v1/status")
     except (ReconfigureError, OSError):
         return []
-    knobs = {name: format_value(value) for name, value in status["target"].items()}
+    target = status.get("target", {}) if isinstance(status, dict) else {}
+    knobs = {name: format_value(value) for name, value in target.items()}
     return [f"{name}={value}" for name, value in knobs.items() if name.startswith(incomplete)]

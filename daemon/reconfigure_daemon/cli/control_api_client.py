@@ -122,7 +122,9 @@ def _last_line(response: http.client.HTTPResponse, progress: Progress) -> Any:
     """Hand on every progress line and return the result that ends the stream."""
     try:
         while line := response.readline():
-            message = dict(json.loads(line))
+            message = json.loads(line)
+            if not isinstance(message, dict):
+                break
             if "error" in message:
                 raise _fault(500, message["error"])
             if message.pop("event", None) != "progress":

@@ -19,14 +19,19 @@ def shown_progress(*, quiet: bool) -> Iterator[Progress]:
         return
     console = side_console()
     if not console.is_terminal:
-        yield lambda step: console.print(f"  {step_text(step)}")
+        yield lambda step: console.print(
+            f"  {step_text(step)} after {format_duration(float(step.get('elapsed_s', 0)))}"
+        )
         return
-    with console.status("asked the daemon") as status:
-        yield lambda step: status.update(step_text(step))
+    from rich import progress  # here, because only a terminal needs it
+
+    columns = progress.SpinnerColumn(), progress.TextColumn("{task.description}", markup=False)
+    with progress.Progress(*columns, progress.TimeElapsedColumn(), console=console, transient=True) as line:
+        task = line.add_task("asked the daemon", total=None)  # its clock runs on between the steps
+        yield lambda step: line.update(task, description=step_text(step), refresh=True)
 
 
 def step_text(step: dict[str, Any]) -> str:
-    """One step in words, e.g. `boot 4.2s: loading weights`; the time is since the action began."""
-    phase = str(step.get("phase", "working")).replace("_", "-")
+    """One step in words, e.g. `boot: loading weights`."""
     detail = f": {step['detail']}" if step.get("detail") else ""
-    return f"{phase} {format_duration(float(step.get('elapsed_s', 0)))}{detail}"
+    return str(step.get("phase", "at work")).replace("_", "-") + detail

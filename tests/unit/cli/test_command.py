@@ -50,7 +50,7 @@ def test_a_change_as_a_process(daemon):
     """Progress and result end where they belong, and nothing is a traceback."""
     done = command("apply", "block_size=32", RECONFIGURE_URL=daemon.url)
     assert (done.returncode, "Outcome after 11.9s" in done.stdout) == (0, True)
-    assert done.stderr.splitlines() == ["  boot 4.2s: weights loaded", "  pre-copy 9.8s"]
+    assert done.stderr.splitlines() == ["  boot: weights loaded after 4.2s", "  pre-copy after 9.8s"]
 
 
 def test_without_a_daemon_the_process_ends_with_3():

@@ -28,8 +28,8 @@ def test_apply_says_what_changes_what_it_costs_and_what_happened(run, daemon):
         "Enforced now, read back from the engine: max_num_seqs=64 block_size=32.",
     ):
         assert words in done.stdout
-    assert "boot 4.2s: weights loaded" in done.stderr
-    assert "pre-copy 9.8s" in done.stderr
+    assert "boot: weights loaded after 4.2s" in done.stderr
+    assert "pre-copy after 9.8s" in done.stderr
 
 
 def test_apply_as_json_is_the_daemons_result_and_nothing_else(run, daemon):
