@@ -37,7 +37,7 @@ def _leaves(settings: Settings) -> dict[str, str]:
     pending: list[tuple[str, object]] = [("", settings.model_dump(mode="json"))]
     while pending:
         name, value = pending.pop()
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict):
             pending += [(f"{name}.{key}".removeprefix("."), inner) for key, inner in value.items()]
         else:
             leaves[name] = repr(value)

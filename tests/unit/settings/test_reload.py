@@ -17,7 +17,7 @@ def differences(**changes) -> list[str]:
     ("changes", "names"),
     [
         ({"engine": {"port": 8001, "model": "x"}}, ["engine.model", "engine.port"]),
-        ({"engine": {"arguments": {"max_model_len": 8}}}, ["engine.arguments", "engine.arguments.max_model_len"]),
+        ({"engine": {"arguments": {"max_model_len": 8}}}, ["engine.arguments.max_model_len"]),
         ({"space": {"block_size": {"values": [16]}}}, ["space.block_size.values"]),
         ({"control_api": {"port": 1}, "paths": {"state": "/x"}}, ["control_api.port", "paths.state"]),
         ({"switch": {"core_restarts": 1, "deadline_s": 1}}, ["switch.core_restarts"]),
