@@ -65,7 +65,7 @@ class CompletionStream:
         try:
             event = json.loads(payload.decode())
             self._take_object(event, at_s)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
             self.fault = self.fault or f"an event that is no completion: {payload[:120].decode(errors='replace')}"
 
     def _take_object(self, event: dict[str, Any], at_s: float) -> None:

@@ -70,6 +70,8 @@ def test_a_closing_event_without_text_is_no_output():
         (b"data: {half\n\n", "an event that is no completion: {half"),
         (b"data: [1]\n\n", "an event that is no completion: [1]"),
         (event({"choices": [1]}), "an event that is no completion"),
+        (event({"choices": {"a": 1}}), "an event that is no completion"),
+        (event({"usage": {"prompt_tokens": 1}}), "an event that is no completion"),
     ],
 )
 def test_what_is_no_output_is_a_fault(content: bytes, fault: str):
@@ -78,3 +80,10 @@ def test_what_is_no_output_is_a_fault(content: bytes, fault: str):
     stream.feed(output() + content + output(), 1.0)
     assert stream.fault.startswith(fault)
     assert stream.output_tokens == 2
+
+
+def test_token_ids_that_are_none_are_a_fault():
+    """A token id below zero is told as a fault when outputs are kept, instead of ending the replay."""
+    stream = CompletionStream(keep_output=True)
+    stream.feed(output("a", token_ids=[-1]), 1.0)
+    assert stream.fault.startswith("an event that is no completion")
