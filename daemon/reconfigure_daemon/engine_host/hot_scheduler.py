@@ -17,7 +17,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 from reconfigure_daemon.engine_host.resumption import generated_tokens
 
 if TYPE_CHECKING:
-    _Above = Scheduler
+    from vllm.v1.core.sched.scheduler import Scheduler as _Above
 else:
     _Above = object
 
@@ -27,6 +27,10 @@ class HotKnobs(_Above):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.max_num_running_reqs: int
+        self.max_num_active_reqs: int
+        self.max_num_scheduled_tokens: int
+        self._pause_state: Any
         self._has_active_cap = hasattr(self, "max_num_active_reqs")  # vLLM 0.32: a cap that drains down by itself
         self._boot_cap = int(self.max_num_running_reqs)
         self._boot_budget = int(self.max_num_scheduled_tokens)

@@ -6,16 +6,14 @@ import asyncio
 import logging
 import os
 import socket
-from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from reconfigure_daemon import private_socket
 from reconfigure_daemon.engine_host import arguments, vllm_names
 from reconfigure_daemon.engine_host.arguments import ConfigurationRefusedByVllm
-from reconfigure_daemon.engine_host.core_router import CoreRouter
-from reconfigure_daemon.engine_host.cores import Core, CoreBootFailed
+from reconfigure_daemon.engine_host.cores import CoreBootFailed
+from reconfigure_daemon.engine_host.front_end import engine_on_router
 from reconfigure_daemon.engine_host.host import VllmHost
 from reconfigure_daemon.engine_host.small_model import prepare_small_model
 from reconfigure_daemon.errors import EngineUnavailable, ReconfigureError
@@ -39,7 +37,7 @@ def run(config_path: Path, runtime: Path, initial: Mapping[str, KnobValue]) -> i
             log.warning(support.reason)
         import uvloop
 
-        return uvloop.run(serve(settings, runtime, initial, support))
+        return int(uvloop.run(serve(settings, runtime, initial, support)))
     except (ReconfigureError, CoreBootFailed, ConfigurationRefusedByVllm) as failure:
         log.error("%s: %s", type(failure).__name__, failure)  # the sentence is the message
         return 1
@@ -84,8 +82,7 @@ def resolve_model(settings: Settings) -> str:
     """The model's path or name; `auto` prepares the small real model that comes as a package."""
     if settings.engine.model != "auto":
         return settings.engine.model
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vllm-reconfigure"
-    return str(prepare_small_model(cache))
+    return str(prepare_small_model())
 
 
 def initial_configuration(settings: Settings, initial: Mapping[str, KnobValue]) -> Configuration:
@@ -99,25 +96,3 @@ def initial_configuration(settings: Settings, initial: Mapping[str, KnobValue]) 
         except ConfigurationOutsideSpace as outside:
             log.warning("start value left out: %s", outside)
     return space.default().with_changes(allowed)
-
-
-def engine_on_router(host: VllmHost, core: Core, parsed: Namespace) -> Any:
-    """VLLM's `AsyncLLM`, made by vLLM, whose engine core is the router."""
-    from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.async_llm import AsyncLLM
-    from vllm.v1.engine.core_client import EngineCoreClient
-
-    original = EngineCoreClient.make_async_mp_client
-
-    def router(*_: Any, **__: Any) -> CoreRouter | None:
-        return host.router
-
-    EngineCoreClient.make_async_mp_client = staticmethod(router)
-    try:
-        return AsyncLLM.from_vllm_config(
-            vllm_config=core.config, usage_context=UsageContext.OPENAI_API_SERVER,
-            enable_log_requests=parsed.enable_log_requests, disable_log_stats=parsed.disable_log_stats,
-            aggregate_engine_logging=parsed.aggregate_engine_logging,
-        )  # fmt: skip
-    finally:
-        EngineCoreClient.make_async_mp_client = original
