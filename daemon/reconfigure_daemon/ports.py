@@ -250,8 +250,12 @@ class EnergyMeter(Protocol):
 class EngineHostLauncher(Protocol):
     """Finds a running engine host, or starts one."""
 
-    async def adopt_or_start(self) -> EngineHost:
-        """Adopt the host that answers on the private socket; otherwise start one and wait until it serves."""
+    async def adopt_or_start(self, configuration: Mapping[str, KnobValue] | None = None) -> EngineHost:
+        """Adopt the host that answers on the private socket; otherwise start one and wait until it serves.
+
+        Args:
+            configuration: what a fresh host is to enforce; that of `start_objective` if it is left out.
+        """
 
     async def restart(self, configuration: Mapping[str, KnobValue]) -> EngineHost:
         """Start a fresh host after the old one died."""
