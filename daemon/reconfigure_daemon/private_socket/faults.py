@@ -6,12 +6,33 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from reconfigure_daemon.errors import ActionInProgress, EngineHostFault, ReconfigureError, SettingsInvalid
+from reconfigure_daemon.errors import (
+    ActionInProgress,
+    EngineHostFault,
+    EngineHostUnreachable,
+    EngineStartTimeout,
+    EngineUnavailable,
+    PortInUse,
+    ReconfigureError,
+    RequestInvalid,
+    RequestRefused,
+    SettingsInvalid,
+)
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
 
 OUTSIDE_SPACE = "configuration_outside_space"
 
-_BY_KIND = {error.kind: error for error in ReconfigureError.__subclasses__()}
+#: What a host raises that is made of a message alone; any other error arrives as an `EngineHostFault`.
+PLAIN_FAULTS = (
+    EngineHostFault,
+    EngineHostUnreachable,
+    EngineStartTimeout,
+    EngineUnavailable,
+    PortInUse,
+    RequestInvalid,
+    RequestRefused,
+)
+_BY_KIND = {error.kind: error for error in PLAIN_FAULTS}
 
 
 def fault_to_json(error: Exception) -> tuple[int, dict[str, Any]]:

@@ -8,19 +8,14 @@ import pytest
 
 from reconfigure_daemon import errors
 from reconfigure_daemon.private_socket import fault_from_json, fault_to_json
+from reconfigure_daemon.private_socket.faults import PLAIN_FAULTS
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
-
-PLAIN = [
-    kind
-    for kind in errors.ReconfigureError.__subclasses__()
-    if kind not in (errors.ActionInProgress, errors.SettingsInvalid)
-]
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        *(kind("what was found; what to do") for kind in PLAIN),
+        *(kind("what was found; what to do") for kind in PLAIN_FAULTS),
         errors.ActionInProgress("switch", 12.5, "a switch runs since 12.5"),
         errors.SettingsInvalid(["config.yaml:3: no", "config.yaml:4: no"]),
         ConfigurationOutsideSpace(["there is no knob 'x'", "y=3 is outside the space"]),
