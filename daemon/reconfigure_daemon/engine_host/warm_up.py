@@ -7,7 +7,7 @@ from typing import Any
 
 from reconfigure_daemon.engine_host.core_router import CoreRouter, PrivateRequest
 from reconfigure_daemon.engine_host.cores import Core
-from reconfigure_daemon.engine_host.replay import warm_up_request
+from reconfigure_daemon.engine_host.replay import sampler_warm_up_request, warm_up_request
 
 WARM_UP_TOKENS = 8
 
@@ -25,6 +25,7 @@ async def warm_up(router: CoreRouter, new: Core, reference: Core | None) -> None
     if not is_generative(new):
         return
     answer = await _generate(router, new)
+    await router.run_private(new, [sampler_warm_up_request(new.id, new.config)])
     check_answer(answer.tokens, _logprobs(answer), new.config.model_config.get_vocab_size())
     if reference is not None and not reference.client.resources.engine_dead:
         check_agreement((await _generate(router, reference)).tokens[0], _candidates(answer))

@@ -1,0 +1,1 @@
+"""Figures that need an NVIDIA GPU; each module is one command: `python -m benchmarks.gpu.NAME`."""
