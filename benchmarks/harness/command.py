@@ -1,0 +1,112 @@
+"""The command line that all benchmarks share."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.harness.result import Result, show
+from benchmarks.harness.rows import Row
+from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
+
+
+@dataclass(slots=True)
+class Findings:
+    """What a benchmark hands back: its rows, what to know of them, and the raw values behind them."""
+
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Measure = Callable[[argparse.Namespace, Console], Awaitable[Findings]]
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """A parser with what every benchmark takes."""
+    words = (doc or "").strip()
+    parser = argparse.ArgumentParser(
+        description=words.splitlines()[0], epilog=words, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a few repetitions, to see that it works")
+    parser.add_argument("--output", type=Path, help="write the result here instead of benchmarks/results/NAME.json")
+    parser.add_argument("--engine", choices=["vllm", "emulated"], default="vllm", help="emulated: no measurement")
+    parser.add_argument("--model", default="auto", help="as engine.model in config.yaml (default: auto)")
+    return parser
+
+
+def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table and write the result.
+
+    Returns:
+        The exit code: 0 if every target was reached, 1 if one was missed or the benchmark could not run.
+    """
+    arguments = parser.parse_args(argv)
+    console = Console(highlight=False)
+    allow_many_streams()
+    try:
+        findings = run_on_fast_loop(_measured(measure, arguments, console))
+    except ReconfigureError as fault:
+        print(f"benchmarks.{name}: {fault}", file=sys.stderr)
+        return 1
+    result = Result(
+        name,
+        arguments.engine,
+        findings.rows,
+        json_arguments(vars(arguments)),
+        findings.notes,
+        arguments.quick,
+        findings.details,
+    )
+    show(result, console)
+    path = arguments.output or result.path
+    if path is not None:
+        result.write(path)
+        console.print(f"written to {path}")
+    return 0 if result.met else 1
+
+
+async def _measured(measure: Measure, arguments: argparse.Namespace, console: Console) -> Findings:
+    return await measure(arguments, console)
+
+
+def json_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments in JSON's types; where the result was written says nothing of the figures."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if name != "output"}
+
+
+def allow_many_streams() -> None:
+    """Raise the limit of open files, since every stream is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+async def until(
+    condition: Callable[[], Awaitable[bool]], timeout_s: float, what: str, interval_s: float = 0.05
+) -> None:
+    """Poll until something holds.
+
+    Raises:
+        BenchmarkStuck: if it does not within the time.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await condition():  # noqa: ASYNC110  # other processes set no event
+                await asyncio.sleep(interval_s)
+    except TimeoutError:
+        raise BenchmarkStuck(f"waited {timeout_s:g} s in vain for {what}") from None
+
+
+class BenchmarkStuck(ReconfigureError):
+    """Something that a benchmark waits for did not happen."""
+
+    kind = "benchmark_stuck"

