@@ -47,6 +47,10 @@ class ProcessLauncher:
 
     In the runtime directory it keeps `engine-host.pid`, `engine-host.log` and the log before that; the host makes
     `engine-host.sock` there.
+
+    Attributes:
+        client: reaches whichever host answers there, also one that still boots; whoever made the launcher closes it.
+        log_file: what the host says.
     """
 
     def __init__(
@@ -64,10 +68,11 @@ class ProcessLauncher:
         self._clock = clock or SystemClock()
         self._pid_file = self._runtime / "engine-host.pid"
         self.log_file = self._runtime / "engine-host.log"
+        self.client = PrivateSocketClient(socket_path(self._runtime))
 
     # --- ports.EngineHostLauncher ---
 
-    async def adopt_or_start(self) -> PrivateSocketClient:
+    async def adopt_or_start(self, configuration: Mapping[str, KnobValue] | None = None) -> PrivateSocketClient:
         """See `EngineHostLauncher.adopt_or_start`.
 
         Raises:
@@ -76,29 +81,21 @@ class ProcessLauncher:
                 left alone, as it may have live requests; one that was started here is ended.
             PortInUse: if somebody listens where clients are to reach it.
         """
-        return await self.restart(self._start_configuration())
+        return await self.restart(self._start_configuration() if configuration is None else configuration)
 
     async def restart(self, configuration: Mapping[str, KnobValue]) -> PrivateSocketClient:
         """See `EngineHostLauncher.restart`. A host that turns out to be alive is adopted. Raises as above."""
-        client = self._client()
-        try:
-            if not await self._find(client):
-                await self._start(client, configuration)
-        except BaseException:
-            await client.close()
-            raise
-        return client
+        if not await self._find(self.client):
+            await self._start(self.client, configuration)
+        return self.client
 
     async def stop(self) -> None:
         """End the host: by its own command first, which drains, then by signals; only ever its own session."""
         process = HostProcess.read(self._pid_file)
-        client = self._client()
         try:
-            await client.stop(self._settings.engine.drain_timeout_s)
+            await self.client.stop(self._settings.engine.drain_timeout_s)
         except EngineHostUnreachable as error:
             log.info("the engine host takes no stop command: %s", error)
-        finally:
-            await client.close()
         if process is not None:
             await self._gone(process, _TERMINATION_TIMEOUT_S)
             await self._end(process)
@@ -209,6 +206,3 @@ class ProcessLauncher:
                 return False
             await self._clock.sleep(_POLL_INTERVAL_S)
         return True
-
-    def _client(self) -> PrivateSocketClient:
-        return PrivateSocketClient(socket_path(self._runtime))

@@ -22,12 +22,22 @@ _LONGEST_WAIT_S = 60.0
 class EngineKeeper:
     """The one place that knows whether there is an engine host.
 
+    Args:
+        launcher: finds, starts and restarts.
+        decisions: where a death and what follows are recorded.
+        clock: time between attempts.
+        client: reaches whichever host answers on the private socket, also one that still boots; without it a host
+            is reached only through what the launcher returns.
+
     Attributes:
         error: why there is none, in one sentence; None while there is one.
     """
 
-    def __init__(self, launcher: EngineHostLauncher, decisions: Decisions, clock: Clock) -> None:
+    def __init__(
+        self, launcher: EngineHostLauncher, decisions: Decisions, clock: Clock, client: EngineHost | None = None
+    ) -> None:
         self.error: str | None = "the engine host is being adopted or started"
+        self._client = client
         self._launcher = launcher
         self._decisions = decisions
         self._clock = clock
@@ -46,6 +56,15 @@ class EngineKeeper:
             raise EngineHostUnreachable(f"{self.error}; try again when `reconfigure status` shows it serving")
         return self._host
 
+    @property
+    def visible(self) -> EngineHost:
+        """The engine host, also while it still boots; for looking, not for commands.
+
+        Raises:
+            EngineHostUnreachable: if there is neither.
+        """
+        return self._client or self.host
+
     async def run(self, target: Callable[[], Configuration]) -> None:
         """Adopt or start a host, then replace each one that dies; runs until it is cancelled.
 
@@ -55,7 +74,8 @@ class EngineKeeper:
         Raises:
             ReconfigureError: if the first host does not start, with what the operator can do about it.
         """
-        self._host, self.error = await self._launcher.adopt_or_start(), None
+        found = await self._launcher.adopt_or_start(target())
+        self._host, self.error = self._client or found, None
         while True:
             self._lost = asyncio.get_running_loop().create_future()
             await self._replace(await self._lost, target())
@@ -71,9 +91,10 @@ class EngineKeeper:
             self._lost.set_result(self._last_seen)
 
     def answered(self, state: HostState) -> None:
-        """The host answered."""
-        self._last_seen = state
-        self.error = None
+        """The host answered; while it boots it is not there for commands yet."""
+        if self._host is not None:
+            self._last_seen = state
+            self.error = None
 
     async def _replace(self, dead: HostState, target: Configuration) -> None:
         self._host = None
@@ -96,7 +117,8 @@ class EngineKeeper:
 
     async def _attempt(self, decision: Decision) -> Outcome:
         try:
-            host = await self._launcher.restart(decision.target)
+            fresh = await self._launcher.restart(decision.target)
+            host = self._client or fresh
             state = await host.state()
         except ReconfigureError as failure:
             self.error = str(failure)

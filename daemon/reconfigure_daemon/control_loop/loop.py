@@ -12,12 +12,12 @@ from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
 from reconfigure_daemon.control_loop.intents import new_intent
 from reconfigure_daemon.control_loop.sampling import Sampler
-from reconfigure_daemon.control_loop.snapshots import space_and_enforced
+from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, ReconfigureError
 from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProgressSink
 from reconfigure_daemon.settings.model import Settings
-from reconfigure_policies.decision import Plan, after_expiry, completed, is_over
+from reconfigure_policies.decision import Plan, after_expiry, is_over
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
@@ -73,16 +73,7 @@ class ControlLoop:
     @property
     def target(self) -> Configuration:
         """What the engine is meant to enforce; before anything was applied, what a fresh one starts with."""
-        settings, standing = self._settings(), self.orders.state
-        if standing.target is not None and _allowed(settings, standing.target):
-            return completed(settings.configuration_space(), standing.target)
-        default = settings.configuration_space().default()
-        return settings.named_configurations().get(standing.objective, default)
-
-    async def open(self) -> None:
-        """Take up what an earlier controller left."""
-        await self.orders.load()
-        await self.decisions.open()
+        return target_of(self._settings(), self.orders.state)
 
     async def run(self, on_tick: Callable[[], None]) -> None:
         """Tick once per metering interval until cancelled."""
@@ -99,7 +90,7 @@ class ControlLoop:
         self.sampler.read_energy()
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                state = await self.sampler.sample(self.keeper.host)
+                state = await self.sampler.sample(self.keeper.visible)
         except TimeoutError:
             self._lost_sight(f"the engine host did not answer within {_PATIENCE_S:g} s")
         except ReconfigureError as silence:
@@ -220,12 +211,3 @@ class ControlLoop:
 
 def _is_only_noted(intent: OperatorIntent) -> bool:
     return intent.kind in (IntentKind.PAUSE, IntentKind.RESUME)
-
-
-def _allowed(settings: Settings, configuration: Configuration) -> bool:
-    space = settings.configuration_space()
-    try:
-        space.check(completed(space, configuration))
-    except ConfigurationOutsideSpace:
-        return False
-    return True

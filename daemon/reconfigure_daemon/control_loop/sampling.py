@@ -74,6 +74,10 @@ class Sampler:
         self._changes_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._settles_at_s: float | None = None
 
+    def use_windows(self, builder: WindowSource) -> None:
+        """Cut windows in another way from now on; what is in the making is dropped."""
+        self._builder = builder
+
     def read_energy(self) -> None:
         """Read the meter, with or without an engine."""
         self.energy = self._meter.read()
@@ -88,9 +92,12 @@ class Sampler:
         state = await host.state()
         if self._deployed is None or state.host_id != self._deployed.host_id:
             self._after = 0
+        self._metrics.observe_state(state)
+        if state.deployment is None:
+            self.state = state
+            return state  # it boots, and has nothing to tell yet
         batch = await host.telemetry(self._after)
         self._after, self.totals, self.state = batch.next_after, batch.totals, state
-        self._metrics.observe_state(state)
         self._metrics.observe_telemetry(batch)
         self._builder.slo = self._settings().slo.to_domain()
         await self._follow_changes(state, batch)

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from reconfigure_daemon.ports import HostState
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import completed
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue, Tier
+from reconfigure_policies.domain.configuration import (
+    Configuration,
+    ConfigurationOutsideSpace,
+    ConfigurationSpace,
+    KnobValue,
+    Tier,
+)
 from reconfigure_policies.domain.decision import Snapshot
 from reconfigure_policies.domain.history import ControllerState
 from reconfigure_policies.domain.workload import WorkloadWindow
@@ -17,6 +23,18 @@ def space_and_enforced(settings: Settings, state: HostState) -> tuple[Configurat
     """The space, and the engine's place in it."""
     space = settings.configuration_space()
     return space, completed(space, state.enforced)
+
+
+def target_of(settings: Settings, standing: ControllerState) -> Configuration:
+    """What the engine is meant to enforce.
+
+    The last target, if the space still allows it; before there is any, the configuration of the objective in force;
+    without one, every knob's default.
+    """
+    space = settings.configuration_space()
+    if standing.target is not None and _allows(space, completed(space, standing.target)):
+        return completed(space, standing.target)
+    return settings.named_configurations().get(standing.objective, space.default())
 
 
 def snapshot_of(
@@ -39,6 +57,14 @@ def snapshot_of(
         named=settings.named_configurations(),
         draining=_draining(settings.configuration_space(), enforced, asked or {}),
     )
+
+
+def _allows(space: ConfigurationSpace, configuration: Configuration) -> bool:
+    try:
+        space.check(configuration)
+    except ConfigurationOutsideSpace:
+        return False
+    return True
 
 
 def _draining(

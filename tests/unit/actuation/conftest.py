@@ -44,17 +44,22 @@ def runtime(tmp_path):
 
 
 @pytest.fixture
-def launcher_of(config_path, runtime):
+async def launcher_of(config_path, runtime):
     """Makes a launcher, as a controller that has just started would; the host of the last one is ended."""
+
+    made = []
 
     def make(faults=(), environ=None, **overrides):
         emulation = {"boot_s": 0.01, "faults": list(faults)}
         variables = dict(os.environ) | {"EMULATED_ENGINE": json.dumps(emulation)} | (environ or {})
         variables |= {f"RECONFIGURE_ENGINE__{name.upper()}": str(value) for name, value in overrides.items()}
         settings = load_settings(config_path, variables)
-        return ProcessLauncher(settings, config_path, runtime, variables)
+        made.append(ProcessLauncher(settings, config_path, runtime, variables))
+        return made[-1]
 
     yield make
+    for launcher in made:
+        await launcher.client.close()
     process = HostProcess.read(runtime / "engine-host.pid")
     if process is not None:
         process.signal(signal.SIGKILL)

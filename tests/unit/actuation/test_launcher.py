@@ -66,7 +66,7 @@ async def test_a_killed_controller_leaves_its_host_and_streams(launcher_of, conf
     command = [sys.executable, "-c", CONTROLLER, str(config_path), str(runtime)]
     controller = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environ)
     assert await controller.stdout.readline() == b"serving\n"
-    before = await state_through(launcher_of()._client())
+    before = await state_through(launcher_of().client)
     streaming = asyncio.create_task(stream(before.openai_url, 300))
     controller.kill()
     await controller.wait()

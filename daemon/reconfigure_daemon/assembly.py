@@ -1,1 +1,0 @@
-"""The one place where objects are built and joined."""

@@ -1,0 +1,98 @@
+"""`reconfigure serve`: takes what only one daemon can have, builds the daemon, and runs it to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from reconfigure_daemon import __version__
+from reconfigure_daemon.actuation.launcher import ProcessLauncher
+from reconfigure_daemon.assembly.daemon import Daemon
+from reconfigure_daemon.assembly.live_settings import LiveSettings
+from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_builder
+from reconfigure_daemon.clock import SystemClock
+from reconfigure_daemon.control_api import Controller, listen, serve
+from reconfigure_daemon.control_loop import ControlLoop
+from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.metering import build_meter
+from reconfigure_daemon.settings import Settings, load_settings, read_token
+from reconfigure_daemon.store import Store
+from reconfigure_daemon.supervision import Notifier, single_instance
+
+log = logging.getLogger(__name__)
+
+
+def run(config_path: Path) -> int:
+    """Run the daemon until a signal ends it.
+
+    Returns:
+        The exit code: 0 after SIGTERM or Ctrl-C, 1 with one line per fault if it cannot run or go on.
+    """
+    try:
+        settings = load_settings(config_path, os.environ)
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+        logging.getLogger("reconfigure_daemon").setLevel(settings.log_level)
+        asyncio.run(_run(LiveSettings(settings, config_path, os.environ), config_path))
+    except ReconfigureError as fault:
+        sys.stderr.write(f"reconfigure: {fault}\n")
+        return 1
+    return 0
+
+
+async def _run(settings: LiveSettings, config_path: Path) -> None:
+    """Lock, port and store first, in the order in which a conflict costs least; no engine is touched before them.
+
+    Raises:
+        ReconfigureError: with what the operator can do.
+    """
+    paths = settings().paths
+    paths.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as held:
+        held.enter_context(single_instance(paths.runtime))
+        listener = held.enter_context(listen(settings().control_api))
+        clock, metrics = SystemClock(), Metrics(__version__)
+        store = Store.open(paths.state, clock, settings().store.retention_days)
+        held.push_async_callback(store.close)
+        sight = _Sight()
+        meter = build_meter(settings().metering, sight.busy_share)
+        held.callback(meter.close)
+        launcher = ProcessLauncher(settings(), config_path, paths.runtime, os.environ)
+        held.push_async_callback(launcher.client.close)
+        around = Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client)
+        loop = sight.loop = await build_loop(around)
+        held.push_async_callback(loop.close)
+        settings.follow(lambda changed: _follow(changed, loop))
+        daemon = Daemon(settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices))
+        controller = Controller(loop, store, metrics.render, metrics.content_type, daemon.notices, clock)
+        runner = await serve(controller, listener, _token(settings()))
+        held.push_async_callback(runner.cleanup)
+        log.info("control API at http://%s:%d", settings().control_api.host, settings().control_api.port)
+        await daemon.run()
+
+
+class _Sight:
+    """Lets the meter's estimate see the engine, which is read by a loop that is built after the meter."""
+
+    def __init__(self) -> None:
+        self.loop: ControlLoop | None = None
+
+    def busy_share(self) -> float:
+        """1 while any request runs, else 0: an engine steps at full speed for one request as for many."""
+        totals = self.loop.sampler.totals if self.loop else None
+        return 1.0 if totals is not None and totals.running > 0 else 0.0
+
+
+def _follow(settings: Settings, loop: ControlLoop) -> None:
+    """What was built from settings that may change while running."""
+    logging.getLogger("reconfigure_daemon").setLevel(settings.log_level)
+    loop.sampler.use_windows(window_builder(settings))
+
+
+def _token(settings: Settings) -> str | None:
+    path = settings.control_api.token_file
+    return None if path is None else read_token(path)
