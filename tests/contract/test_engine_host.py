@@ -192,8 +192,8 @@ async def test_a_switch_makes_a_new_deployment(subject, mode):
 async def test_streams_live_through_a_switch(subject, mode):
     """Every stream ends with exactly the tokens that it would have had without the switch."""
     prompts = [[10 + i, 20, 30] for i in range(4)]
-    expected = await asyncio.gather(*(subject.generate(prompt, 300) for prompt in prompts))
-    streams = [asyncio.create_task(subject.generate(prompt, 300)) for prompt in prompts]
+    expected = await asyncio.gather(*(subject.generate(prompt, 500) for prompt in prompts))
+    streams = [asyncio.create_task(subject.generate(prompt, 500)) for prompt in prompts]
     await subject.live(len(prompts))
     report = await subject.switch(subject.cold, mode=mode)
     assert report.outcome == "applied"

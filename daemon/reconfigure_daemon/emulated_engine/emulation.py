@@ -94,7 +94,7 @@ class Emulation(BaseModel):
         fault = self._fault_of(configuration)
         if fault is Fault.HANGS or self.boot_s > deadline_s:
             await clock.sleep(deadline_s)
-            raise BootFailed(f"the new deployment did not answer within {deadline_s:g} s")
+            raise BootFailed("the new deployment did not answer before its deadline")
         await clock.sleep(self.boot_s)
         if fault is not None:
             raise BootFailed(_LAST_WORDS[fault])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -90,7 +91,8 @@ async def _listen(runner: web.AppRunner, address: str, port: int) -> None:
     try:
         await web.TCPSite(runner, address, port).start()
     except OSError as error:
-        raise PortInUse(f"{address}:{port} cannot be listened on ({error.strerror}); change engine.port") from error
+        fault = PortInUse if error.errno == errno.EADDRINUSE else EngineUnavailable
+        raise fault(f"the engine cannot listen on {address}:{port} ({error.strerror}); change engine.port") from error
 
 
 def _stop_on_signals(host: EmulatedHost, drain_timeout_s: float) -> None:

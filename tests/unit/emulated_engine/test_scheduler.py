@@ -7,7 +7,7 @@ from dataclasses import astuple
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
@@ -18,6 +18,8 @@ from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
 from reconfigure_policies.domain.workload import FinishReason
 
 FOREVER_S = 1e6
+
+unhurried = settings(deadline=None)  # how long an example takes depends on what else the machine does
 
 arrivals = st.lists(
     st.tuples(st.floats(0, 2), st.integers(1, 3000), st.integers(1, 300), st.integers(0, 3)), min_size=1, max_size=25
@@ -54,6 +56,7 @@ def numbers(record):
     return [value for value in astuple(record) if isinstance(value, int | float)]
 
 
+@unhurried
 @given(arrivals, knobs)
 def test_every_request_gets_exactly_its_tokens(requests, knobs):
     """Nothing is lost, cut short or counted twice, and nothing of it stays behind."""
@@ -75,6 +78,7 @@ def test_every_request_gets_exactly_its_tokens(requests, knobs):
     assert scheduler._queues.reserved_tokens == 0
 
 
+@unhurried
 @given(arrivals, knobs)
 def test_batch_and_step_stay_within_their_bounds(requests, knobs):
     """No step runs more requests than the cap, more tokens than the budget, or a longer chunk than the threshold."""
@@ -88,6 +92,7 @@ def test_batch_and_step_stay_within_their_bounds(requests, knobs):
         assert all(1 <= tokens <= (knobs.long_prefill_token_threshold or inf) for tokens in chunks)
 
 
+@unhurried
 @given(arrivals, knobs)
 def test_stretches_of_steps_equal_single_steps(requests, knobs):
     """Working decode steps out at once changes neither times nor joules nor counters."""
@@ -101,6 +106,7 @@ def test_stretches_of_steps_equal_single_steps(requests, knobs):
     assert at_once.energy_j == pytest.approx(by_steps.energy_j, rel=1e-9)
 
 
+@unhurried
 @given(arrivals, knobs, st.lists(st.floats(0, 30), max_size=12))
 def test_energy_never_decreases(requests, knobs, times_s):
     """Reading at any times, the joules only grow, and by idle power at least."""
@@ -113,6 +119,7 @@ def test_energy_never_decreases(requests, knobs, times_s):
         before_s, before_j = time_s, scheduler.energy_j
 
 
+@unhurried
 @given(arrivals, knobs, st.data())
 def test_an_abort_frees_what_it_held(requests, knobs, data):
     """An aborted request ends once, as aborted, and the others still get all their tokens."""
@@ -128,6 +135,7 @@ def test_an_abort_frees_what_it_held(requests, knobs, data):
     assert scheduler.live_requests == scheduler._queues.kv_tokens == scheduler._queues.reserved_tokens == 0
 
 
+@unhurried
 @given(arrivals, knobs)
 def test_the_same_arrivals_give_the_same_run(requests, knobs):
     """There is no hidden randomness."""
