@@ -93,6 +93,9 @@ class Controller:
     async def submit(self, kind, source="cli", on_progress=None, **facts):
         return await self.loop.submit(new_intent(self.clock, IntentKind(kind), source, **facts), on_progress)
 
+    async def plan(self, kind, **facts):
+        return await self.loop.plan(new_intent(self.clock, IntentKind(kind), "cli", **facts))
+
     async def history(self):
         """Every decision, oldest first."""
         return (await self.store.decisions(500))[::-1]

@@ -57,7 +57,7 @@ class PlanView(View):
         expected_duration_s, expected_stall_s, expected_energy_j: medians of past switches, None without any.
         live_requests: streams that would be moved now.
         basis: where the expectation comes from, e.g. "median of 3 switches" or "no switch measured yet".
-        sentences: the same for people.
+        sentences: what would change, for people.
     """
 
     changes: list[KnobChange]

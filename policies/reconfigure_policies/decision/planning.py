@@ -34,7 +34,7 @@ class Plan:
 
     @property
     def sentences(self) -> list[str]:
-        """The plan for people."""
+        """What would change, for people; what it would cost is in the numbers."""
         if self.move.kind is DecisionKind.KEEP:
             return ["Nothing changes: this is what the engine enforces already."]
         if self.move.kind is DecisionKind.ADJUST:
@@ -42,19 +42,10 @@ class Plan:
         return [
             f"Redeploy for {self.move}: a new core takes over ({self.mode}).",
             f"{self._streams()} to the new core.",
-            f"Expected: {self._cost()} ({self.basis}).",
         ]
 
     def _streams(self) -> str:
         return "1 live request moves" if self.live_requests == 1 else f"{self.live_requests} live requests move"
-
-    def _cost(self) -> str:
-        told = [
-            f"{self.duration_s:.1f} s until it is done" if self.duration_s is not None else "",
-            f"streams pause for at most {self.stall_s * 1000:.0f} ms (p95)" if self.stall_s is not None else "",
-            f"{self.energy_j:.0f} J meanwhile" if self.energy_j is not None else "",
-        ]
-        return ", ".join(part for part in told if part) or "not known"
 
 
 def plan(move: Move, mode: str | None, past: Iterable[SwitchMeasurement], live_requests: int) -> Plan:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,14 +29,12 @@ def test_a_cold_plan_tells_the_medians_of_switches_of_its_mode():
         switch(90.0, mode="sequential", stall_p95_s=30.0),
     ]
     told = plan(COLD, "overlapped", past, live_requests=12)
-    assert (told.duration_s, told.stall_s, told.energy_j) == (6.0, 0.060000000000000005, 200.0)
+    assert (told.duration_s, told.stall_s, told.energy_j) == (6.0, pytest.approx(0.06), 200.0)
     assert told.basis == "median of 3 overlapped switches"
     assert told.sentences == [
         "Redeploy for block_size from 16 to 32 (cold), max_num_seqs from 64 to 16 (hot): a new core takes over "
         "(overlapped).",
         "12 live requests move to the new core.",
-        "Expected: 6.0 s until it is done, streams pause for at most 60 ms (p95), 200 J meanwhile "
-        "(median of 3 overlapped switches).",
     ]
 
 
@@ -43,10 +42,8 @@ def test_without_a_measured_switch_nothing_is_promised():
     """No number is made up: the expectation is unknown and says why."""
     told = plan(COLD, "sequential", [switch(4.0)], live_requests=1)
     assert (told.duration_s, told.stall_s, told.energy_j) == (None, None, None)
-    assert told.sentences[1:] == [
-        "1 live request moves to the new core.",
-        "Expected: not known (no sequential switch measured yet).",
-    ]
+    assert told.basis == "no sequential switch measured yet"
+    assert told.sentences[1:] == ["1 live request moves to the new core."]
 
 
 def test_estimated_joules_are_called_estimated():
