@@ -105,7 +105,8 @@ class HotKnobs(_Above):
         if self._must_pace():
             if any(request.num_output_placeholders for request in self.running):
                 return self._empty_step(*args, **kwargs)  # first let the tokens in flight reach their streams
-            self._wait_for_interval_or_arrival()
+            if self._arrival_breaks_wait():
+                return self._empty_step(*args, **kwargs)  # the core takes it in, and the next step holds it too
         self._last_step_s = time.monotonic()
         return super().schedule(*args, **kwargs)
 
@@ -118,7 +119,8 @@ class HotKnobs(_Above):
         if any(r.num_computed_tokens < r.num_prompt_tokens or not r.num_output_tokens for r in self.running):
             return False
         cap = self.max_num_active_reqs if self._has_active_cap else self.max_num_running_reqs
-        return len(self.running) >= cap or not (self.waiting or self.skipped_waiting)
+        _, waiting = self.get_request_counts()  # every queue of newcomers, whatever this version calls them
+        return len(self.running) >= cap or not waiting
 
     def _empty_step(self, *args: Any, **kwargs: Any) -> Any:
         saved = self._pause_state
@@ -131,10 +133,13 @@ class HotKnobs(_Above):
     def _interval_left_s(self) -> float:
         return float(self._last_step_s + self._target["pacing_interval_s"] - time.monotonic())
 
-    def _wait_for_interval_or_arrival(self) -> None:
-        with self._input_queue.not_empty:
-            while not self._input_queue.queue and (left_s := self._interval_left_s()) > 0:
-                self._input_queue.not_empty.wait(left_s)
+    def _arrival_breaks_wait(self) -> bool:
+        """Wait out the interval; True as soon as the core has something else to do."""
+        queue = self._input_queue
+        with queue.not_empty:
+            while not queue.queue and (left_s := self._interval_left_s()) > 0:
+                queue.not_empty.wait(left_s)
+            return bool(queue.queue)
 
 
 class HotScheduler(HotKnobs, Scheduler):

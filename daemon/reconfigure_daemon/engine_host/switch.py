@@ -21,8 +21,8 @@ from reconfigure_policies.domain.configuration import Configuration
 PRECOPY_ROUNDS = 10
 PRECOPY_ENOUGH_S = 0.05  # a round this short leaves little for the cut
 SLOW_FROM_ROUND = 2
-SLOWEST_FACTOR = 4.0
-SLOWED_S = (0.03, 0.25)  # bounds of the old core's step interval in the last rounds
+SLOWED_FACTOR = 3.0
+SLOWED_S = (0.03, 0.15)  # bounds of the old core's step interval in the last rounds
 QUIESCE_TIMEOUT_S = 30.0
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
@@ -154,7 +154,7 @@ class Switch:
         the next round must copy, and the rounds stop shrinking. For some hundred milliseconds every stream is a few
         times slower, instead of standing still for as long at the cut.
         """
-        interval_s = min(max(SLOWEST_FACTOR * self._router.ledger.typical_gap_s(), SLOWED_S[0]), SLOWED_S[1])
+        interval_s = min(max(SLOWED_FACTOR * self._router.ledger.typical_gap_s(), SLOWED_S[0]), SLOWED_S[1])
         with contextlib.suppress(Exception):  # a core that cannot be slowed only makes the cut longer
             self._interval_before_s = (await old.utility("reconfigure_read"))["enforced"]["pacing_interval_s"]
             await old.utility("reconfigure_set_knobs", {"pacing_interval_s": interval_s})
@@ -180,6 +180,7 @@ class Switch:
         async with self._phase("cut"):
             self._router.stop_admitting()
             try:
+                await self._next_output(old)
                 await self._quiesce(old)
                 self._router.ledger.collect_stalls()
                 moving, staying = self._divide()
@@ -195,6 +196,11 @@ class Switch:
             if staying:
                 await self._speed_up(old)
         return staying
+
+    async def _next_output(self, old: Core) -> None:
+        """Cut right after a step's outputs: a slowed core would otherwise add its interval to the stall."""
+        heard_s = old.heard_s
+        await self._router.ledger.until(lambda: old.heard_s != heard_s, SLOWED_S[1])
 
     async def _quiesce(self, old: Core) -> None:
         with contextlib.suppress(Exception) if old.client.resources.engine_dead else contextlib.nullcontext():

@@ -31,6 +31,7 @@ CORE_NAMES = (
     "vllm.v1.core.sched.scheduler:Scheduler.schedule",
     "vllm.v1.core.sched.scheduler:Scheduler.add_request",
     "vllm.v1.core.sched.scheduler:Scheduler.get_grammar_bitmask",
+    "vllm.v1.core.sched.scheduler:Scheduler.get_request_counts",
     "vllm.v1.core.sched.async_scheduler:AsyncScheduler",
     "vllm.v1.core.sched.interface:PauseState.PAUSED_ALL",
     "vllm.v1.request:Request.append_output_token_ids",
