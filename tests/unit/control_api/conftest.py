@@ -1,0 +1,70 @@
+"""The control API over real HTTP on loopback, in front of a controller with an emulated engine in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from reconfigure_daemon.control_api import Controller, serve
+from reconfigure_daemon.emulated_engine.emulation import Emulation
+from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.settings.model import MeteringSettings
+from tests.simulation import controller as simulated
+
+QUICK = simulated.SETTINGS.model_copy(update={"metering": MeteringSettings(interval_s=0.01)})
+
+
+class Api:
+    """A client of one running API."""
+
+    def __init__(self, session, controller, launcher):
+        self.session = session
+        self.controller = controller
+        self.launcher = launcher
+
+    async def get(self, path, **options):
+        async with self.session.get(path, **options) as answer:
+            return answer.status, await answer.json()
+
+    async def post(self, body, **options):
+        data = body if isinstance(body, bytes) else None
+        json = None if isinstance(body, bytes) else body
+        async with self.session.post("/v1/intents", data=data, json=json, **options) as answer:
+            return answer.status, await answer.json()
+
+
+@pytest.fixture
+def running_api(tmp_path):
+    """Starts an API; `serving=False` does not wait for the engine."""
+
+    @asynccontextmanager
+    async def run(token=None, emulation=None, serving=True):
+        launcher = simulated.InProcessLauncher(emulation=emulation or Emulation(boot_s=0))
+        async with simulated.Controller.running(tmp_path, launcher, QUICK) as controller:
+            metrics = Metrics("test")
+            seen = Controller(
+                controller.loop, controller.store, metrics.render, metrics.content_type, lambda: ["a notice"],
+                controller.clock,
+            )  # fmt: skip
+            listener = socket.create_server(("127.0.0.1", 0))
+            runner = await serve(seen, listener, token)
+            if serving:
+                while controller.loop.orders.state.target is None:  # noqa: ASYNC110  # the loop has nobody to tell
+                    await asyncio.sleep(0.001)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            async with aiohttp.ClientSession(url) as session:
+                yield Api(session, controller, launcher)
+            await runner.cleanup()
+        await launcher.end()
+
+    return run
+
+
+@pytest.fixture
+async def api(running_api):
+    async with running_api() as running:
+        yield running
