@@ -27,6 +27,7 @@ from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
 from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
+from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
 
 
@@ -202,6 +203,7 @@ class TelemetryBatch(Message):
         next_after: pass it to the next call.
         dropped: records that were overwritten before they were read.
         now_s: the host's monotonic clock, for the records' times.
+        steps: the serving core's steps since it booted; None from a host that does not sum them.
     """
 
     host_id: str
@@ -210,6 +212,7 @@ class TelemetryBatch(Message):
     dropped: int
     records: list[RequestRecord]
     totals: IterationTotals
+    steps: StepTotals | None = None
 
 
 class EngineHost(Protocol):

@@ -1,10 +1,12 @@
-"""What an emulated engine has done so far: joules, tokens and gaps between tokens."""
+"""What an emulated engine has done so far: joules, tokens, steps and gaps between tokens."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
+from reconfigure_daemon.emulated_engine.decode_run import DecodeRun
+from reconfigure_policies.domain.steps import StepMoments, StepTotals, step_products
 from reconfigure_policies.domain.workload import ITL_BUCKETS_S
 
 
@@ -56,6 +58,65 @@ class GapAccount:
             return 0.0
         index = bisect_right(self._steps, step)
         return self._gaps_s[index] if index < len(self._gaps_s) else 0.0
+
+
+class StepAccount:
+    """Sums over all steps; see `StepTotals`."""
+
+    def __init__(self) -> None:
+        self._decode_only = self._with_prefill = StepMoments()
+        self._back_to_back_steps = self._back_to_back_prefill_tokens = 0
+
+    def add(self, prefill_tokens: int, batch: int, kv_tokens: int, duration_s: float, rested: bool) -> None:
+        """One step."""
+        products = step_products(prefill_tokens, batch, kv_tokens, duration_s)
+        if prefill_tokens:
+            self._with_prefill = self._with_prefill.plus(products)
+        else:
+            self._decode_only = self._decode_only.plus(products)
+        if not rested:
+            self._back_to_back_steps += 1
+            self._back_to_back_prefill_tokens += prefill_tokens
+
+    def add_run(self, run: DecodeRun, steps: int, first_rested: bool) -> None:
+        """The first steps of a run; only its context grows, so the sums are those of 0, 1, 2 ... and their squares."""
+        n, b, first = steps, run.batch, run.kv_tokens
+        context = n * first + b * n * (n - 1) / 2
+        squared = n * first**2 + first * b * n * (n - 1) + b * b * (n - 1) * n * (2 * n - 1) / 6
+        fixed, rate = run.batch_time_s, run.kv_read_s_per_token
+        time = n * fixed + rate * context
+        context_time = fixed * context + rate * squared
+        time_squared = n * fixed**2 + 2 * fixed * rate * context + rate**2 * squared
+        self._decode_only = self._decode_only.plus(
+            (
+                n,
+                0,
+                n * b,
+                context,
+                time,
+                0,
+                0,
+                0,
+                0,
+                n * b * b,
+                b * context,
+                b * time,
+                squared,
+                context_time,
+                time_squared,
+            )
+        )
+        self._back_to_back_steps += (not first_rested) + (0 if run.is_paced else steps - 1)
+
+    def totals(self, kv_capacity_tokens: int) -> StepTotals:
+        """All steps so far."""
+        return StepTotals(
+            self._decode_only,
+            self._with_prefill,
+            self._back_to_back_steps,
+            self._back_to_back_prefill_tokens,
+            kv_capacity_tokens,
+        )
 
 
 @dataclass(slots=True)

@@ -181,6 +181,7 @@ class EmulatedHost:
             dropped=dropped,
             records=records,
             totals=self.engine.scheduler.totals(),
+            steps=self.engine.scheduler.step_totals(),
         )
 
     async def stop(self, drain_timeout_s: float) -> None:

@@ -14,13 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from reconfigure_daemon.emulated_engine.accounting import Counters, EnergyAccount, GapAccount
+from reconfigure_daemon.emulated_engine.accounting import Counters, EnergyAccount, GapAccount, StepAccount
 from reconfigure_daemon.emulated_engine.decode_run import DecodeRun
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
 from reconfigure_daemon.emulated_engine.model import EngineModel
 from reconfigure_daemon.emulated_engine.prefix_cache import PrefixCache
 from reconfigure_daemon.emulated_engine.queues import Queues
 from reconfigure_daemon.emulated_engine.requests import Arrival, Completion, LiveRequest
+from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import FinishReason, IterationTotals
 
 
@@ -50,6 +51,7 @@ class EmulatedScheduler:
         self._cache = PrefixCache(model.kv_capacity_tokens)
         self._energy = EnergyAccount(started_s, model.idle_power_w)
         self._gaps = GapAccount()
+        self._steps = StepAccount()
         self._counters = Counters()
         self._in_flight: Step | None = None
         self._last_start_s = self._last_end_s = -inf
@@ -90,6 +92,7 @@ class EmulatedScheduler:
         """Go on as another deployment from `resume_s`, with an empty prefix cache; how many tokens were moved."""
         self.model, self.knobs = model, knobs
         self._cache = PrefixCache(model.kv_capacity_tokens)
+        self._steps = StepAccount()
         self._energy.set_idle_power(self.now_s, model.idle_power_w)
         self.hold(resume_s)
         for request in self._queues.live.values():
@@ -133,6 +136,10 @@ class EmulatedScheduler:
             kv_cache_usage=min(1.0, queues.kv_tokens / self.model.kv_capacity_tokens),
             itl_s_histogram=tuple(self._gaps.histogram),
         )
+
+    def step_totals(self) -> StepTotals:
+        """Sums over the steps that this deployment has begun."""
+        return self._steps.totals(self.model.kv_capacity_tokens)
 
     # --- time ---
 
@@ -193,7 +200,9 @@ class EmulatedScheduler:
         chunks = tuple(self._plan_prefill(self.knobs.max_num_batched_tokens - batch))
         prefill_tokens = sum(tokens for _, tokens in chunks)
         duration_s = self.model.step_time_s(prefill_tokens, batch, self._queues.kv_tokens)
-        energy_j = self.model.step_energy_j(prefill_tokens, batch, rested=self.now_s > self._last_end_s)
+        rested = self.now_s > self._last_end_s
+        energy_j = self.model.step_energy_j(prefill_tokens, batch, rested)
+        self._steps.add(prefill_tokens, batch, self._queues.kv_tokens, duration_s, rested)
         self._last_start_s = self.now_s
         self._in_flight = Step(self.now_s + duration_s, energy_j, chunks)
 
@@ -260,7 +269,9 @@ class EmulatedScheduler:
         return True
 
     def _take_run(self, run: DecodeRun, steps: int, ended: list[Completion]) -> None:
-        first_j = self.model.step_energy_j(0, run.batch, rested=run.started_s > self._last_end_s)
+        first_rested = run.started_s > self._last_end_s
+        self._steps.add_run(run, steps, first_rested)
+        first_j = self.model.step_energy_j(0, run.batch, first_rested)
         later_j = self.model.step_energy_j(0, run.batch, rested=run.is_paced)
         self._energy.spend(first_j + (steps - 1) * later_j)
         gap_s = run.end_s(0) - self._last_end_s
