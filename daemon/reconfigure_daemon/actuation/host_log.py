@@ -22,7 +22,7 @@ _ERROR = re.compile(
 )
 
 # Errors that only say that another one came before.
-_ECHO = re.compile(r"See root cause above|Engine core initialization failed|exited unexpectedly")
+_ECHO = re.compile(r"See root cause above|for root cause|Engine core initialization failed|exited unexpectedly")
 
 
 def rotate(log_file: Path) -> None:

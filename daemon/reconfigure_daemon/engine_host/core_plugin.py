@@ -27,6 +27,7 @@ def register() -> None:
         return
     die_with_parent()
     keep_errors(Path(directory))
+    keep_errors_of_workers(Path(directory))
     attach_utilities()
     fork_workers_on_cpu()
     resumed_state.restore()
@@ -41,6 +42,21 @@ def keep_errors(directory: Path) -> None:
     handler.set_name(JOURNAL_VARIABLE)
     handler.setLevel(logging.ERROR)
     logger.addHandler(handler)
+
+
+def keep_errors_of_workers(directory: Path) -> None:
+    """The same in a forked worker, which begins by setting vLLM's logging up anew (0.32) and would lose the journal."""
+    from vllm.v1.executor import multiproc_executor
+
+    original = getattr(multiproc_executor, "configure_logging", None)
+    if original is None:
+        return
+
+    def configure_logging(config: Any) -> None:
+        original(config)
+        keep_errors(directory)
+
+    multiproc_executor.configure_logging = configure_logging
 
 
 def attach_utilities() -> None:

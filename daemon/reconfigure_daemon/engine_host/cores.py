@@ -124,7 +124,7 @@ class CoreBooter:
         """The last error that a core's processes wrote down since a wall-clock time."""
         logs = [p for p in self._journal.glob("*.log") if p.stat().st_mtime >= since]
         for log in sorted(logs, key=lambda p: p.stat().st_mtime, reverse=True):
-            errors = _ERROR_LINE.findall(log.read_text(errors="replace"))
+            errors = [e for e in _ERROR_LINE.findall(log.read_text(errors="replace")) if not _ECHO.search(e)]
             if errors:
                 return str(errors[-1])[:500]
         return None
@@ -146,6 +146,8 @@ class CoreBooter:
 
 
 _ERROR_LINE = re.compile(r"^((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b: .+)$", re.MULTILINE)
+#: Errors that only say that another process had one.
+_ECHO = re.compile("for root cause|root cause above|[Ii]nitialization failed")
 
 
 def make_client(config: Any, log_stats: bool) -> Any:
