@@ -108,5 +108,6 @@ def _knobs(status: StatusView) -> Table:
     enforced = status.enforced or {}
     for name, target in status.target.items():
         actual = format_value(enforced[name]) if name in enforced else "unknown"
-        table.add_row(name, format_value(target), actual, "" if actual == format_value(target) else "differs")
+        differs = actual not in ("unknown", format_value(target))
+        table.add_row(name, format_value(target), actual, "differs" if differs else "")
     return table
