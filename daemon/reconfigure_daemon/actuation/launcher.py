@@ -15,6 +15,7 @@ from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.actuation.processes import HostProcess
 from reconfigure_daemon.clock import Clock, SystemClock
 from reconfigure_daemon.errors import (
+    ActionInProgress,
     EngineHostUnreachable,
     EngineStartTimeout,
     EngineUnavailable,
@@ -93,8 +94,8 @@ class ProcessLauncher:
         """End the host: by its own command first, which drains, then by signals; only ever its own session."""
         process = HostProcess.read(self._pid_file)
         try:
-            await self.client.stop(self._settings.engine.drain_timeout_s)
-        except EngineHostUnreachable as error:
+            await self._command_stop()
+        except (EngineHostUnreachable, ActionInProgress) as error:
             log.info("the engine host takes no stop command: %s", error)
         if process is not None:
             await self._gone(process, _TERMINATION_TIMEOUT_S)
@@ -189,6 +190,18 @@ class ProcessLauncher:
         return preflight.explain(self._settings, exit_code, found, self.log_file)
 
     # --- ending ---
+
+    async def _command_stop(self) -> None:
+        """Have the host drain and end; a switch is waited for, as its requests are, a boot is not."""
+        timeout_s = self._settings.engine.drain_timeout_s
+        deadline_s = self._clock.monotonic() + timeout_s
+        while True:
+            try:
+                return await self.client.stop(timeout_s)
+            except ActionInProgress as busy:
+                if busy.action == "boot" or self._clock.monotonic() >= deadline_s:
+                    raise
+            await self._clock.sleep(_POLL_INTERVAL_S)
 
     async def _end(self, process: HostProcess) -> None:
         """End a process and all of its session, by force if asking does not help."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from reconfigure_daemon.clock import Clock
@@ -140,7 +141,11 @@ class ControlLoop:
         return task
 
     async def _act(self, intent: OperatorIntent, on_progress: ProgressSink | None) -> Handled:
-        return await self.decisions.act(intent, self.keeper.host, tuple(self.sampler.windows), on_progress)
+        host = self.keeper.host
+        handled = await self.decisions.act(intent, host, tuple(self.sampler.windows), on_progress)
+        with suppress(ReconfigureError):
+            self.sampler.saw(await host.state())
+        return handled
 
     async def _note(self, intent: OperatorIntent) -> Handled:
         """Pause or resume: possible at any time, also during an action and without an engine."""

@@ -105,6 +105,10 @@ class Sampler:
             await self._complete(window, state)
         return state
 
+    def saw(self, state: HostState) -> None:
+        """The engine's state was read between two samples, so that whoever asks next does not hear an old one."""
+        self.state = state
+
     def lost_sight(self) -> None:
         """The engine did not answer: what was last read of it is no longer shown as its state."""
         self.state = None
