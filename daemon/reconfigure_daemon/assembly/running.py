@@ -22,6 +22,7 @@ from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.metering import build_meter
 from reconfigure_daemon.settings import Settings, load_settings, read_token
 from reconfigure_daemon.store import Store
+from reconfigure_daemon.store.store import DAY_S
 from reconfigure_daemon.supervision import Notifier, single_instance
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         around = Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client)
         loop = sight.loop = await build_loop(around)
         held.push_async_callback(loop.close)
-        settings.follow(lambda changed: _follow(changed, loop))
+        settings.follow(lambda changed: _follow(changed, loop, store))
         daemon = Daemon(settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices))
         controller = Controller(loop, store, metrics.render, metrics.content_type, daemon.notices, clock)
         runner = await serve(controller, listener, _token(settings()))
@@ -87,8 +88,9 @@ class _Sight:
         return 1.0 if totals is not None and totals.running > 0 else 0.0
 
 
-def _follow(settings: Settings, loop: ControlLoop) -> None:
+def _follow(settings: Settings, loop: ControlLoop, store: Store) -> None:
     """What was built from settings that may change while running."""
+    store.retention_s = settings.store.retention_days * DAY_S
     logging.getLogger("reconfigure_daemon").setLevel(settings.log_level)
     loop.sampler.use_windows(window_builder(settings))
 

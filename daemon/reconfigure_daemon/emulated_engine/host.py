@@ -121,7 +121,7 @@ class EmulatedHost:
             pid=os.getpid(),
             started_at=self._started_at,
             engine="emulated",
-            engine_version=f"emulated {__version__}",
+            engine_version=__version__,
             model=self.model,
             openai_url=f"http://{engine.host}:{engine.port}",
             phase=self._phase,

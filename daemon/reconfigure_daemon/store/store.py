@@ -35,13 +35,16 @@ class Store:
 
     When the file or its disk fails, `notices` says so, recent decisions and the state are kept in memory and written
     later, and what is only for learning is dropped. Everything below the `async` methods runs on the store's thread.
+
+    Attributes:
+        retention_s: how long rows are kept; may be replaced between two sweeps.
     """
 
     def __init__(self, file: FaultTolerantFile, clock: Clock, retention_s: float) -> None:
         """Wrap a file that is not open yet; see `open`."""
         self._file = file
         self._clock = clock
-        self._retention_s = retention_s
+        self.retention_s = retention_s
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     @classmethod
@@ -174,6 +177,6 @@ class Store:
         return state
 
     def _sweep(self) -> None:
-        cutoff = self._clock.wall() - self._retention_s
+        cutoff = self._clock.wall() - self.retention_s
         if self._file.write(lambda connection: queries.delete_before(connection, cutoff)):
             self._file.read(queries.shrink)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import asyncio
+
+from reconfigure_policies.domain.workload import FinishReason
+from tests.simulation.controller import SETTINGS, Controller, InProcessLauncher
+from tests.simulation.virtual_time import in_virtual_time
+
+
+async def _ask(host):
+    async for _ in host.engine.generate(200, 50, (), 16, FinishReason.LENGTH):
+        pass
+
+
+async def _traffic(host, rate_rps):
+    requests = set()
+    try:
+        while True:
+            requests.add(asyncio.create_task(_ask(host)))
+            await asyncio.sleep(1 / rate_rps)
+    finally:
+        for request in requests:
+            request.cancel()
+        await asyncio.gather(*requests, return_exceptions=True)
+
+
+def test_only_settled_windows_of_one_configuration_are_observed(tmp_path):
+    """Under steady traffic with one switch, no observation mixes two configurations or begins before it settled."""
+
+    async def story():
+        launcher = InProcessLauncher()
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            traffic = asyncio.create_task(_traffic(launcher.host, 5))
+            await asyncio.sleep(130)
+            switched = await controller.submit("apply", changes={"block_size": 32})
+            switched_s = controller.clock.monotonic()
+            await asyncio.sleep(130)
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+            observations = await controller.store.observations()
+        await launcher.end()
+        return observations, switched_s, switched.record.outcome.duration_s
+
+    observations, switched_s, duration_s = in_virtual_time(story())
+    before = [seen for seen in observations if seen.configuration["block_size"] == 16]
+    after = [seen for seen in observations if seen.configuration["block_size"] == 32]
+    assert len(before) == 4
+    assert len(after) == 3
+    assert all(w.started_s + w.duration_s <= switched_s - duration_s + 1 for w in (seen.window for seen in before))
+    assert all(w.started_s >= switched_s + SETTINGS.monitoring.settle_s for w in (seen.window for seen in after))
+    assert all(
+        w.finished >= SETTINGS.monitoring.observation_min_requests for w in (seen.window for seen in observations)
+    )
+
+
+def test_a_window_without_traffic_is_no_observation(tmp_path):
+    """Idle time is kept as history and teaches nothing."""
+
+    async def story():
+        launcher = InProcessLauncher()
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            await asyncio.sleep(300)
+            told = len(controller.loop.sampler.windows), await controller.store.observations()
+        await launcher.end()
+        return told
+
+    windows, observations = in_virtual_time(story())
+    assert windows >= 9
+    assert list(observations) == []
