@@ -12,7 +12,7 @@ from reconfigure_daemon.cli.output import clock_time
 from reconfigure_daemon.cli.wording import decision_headline
 from reconfigure_daemon.control_api.messages import EnergyView, StatusView
 from reconfigure_daemon.durations import format_duration
-from reconfigure_daemon.ports import HostState
+from reconfigure_daemon.ports import HostPhase, HostState
 from reconfigure_policies.domain.configuration import format_value
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
@@ -40,7 +40,8 @@ def _lines(status: StatusView, now: float) -> Iterator[tuple[str, str]]:
     if status.action is not None:
         action = status.action
         detail = f", {action.detail}" if action.detail else ""
-        yield "now", f"{action.kind}: {action.phase} for {format_duration(now - action.since)}{detail}"
+        phase = "" if action.phase == action.kind else f": {action.phase}"
+        yield "now", f"{action.kind}{phase} for {format_duration(now - action.since)}{detail}"
     if status.window is not None:
         yield from _window(status.window, status.slo_attainment)
     yield "energy", _energy(status.energy)
@@ -63,7 +64,8 @@ def _engine(status: StatusView, now: float) -> Iterator[tuple[str, str]]:
         age = format_duration(now - engine.deployment.booted_at)
         yield "core", f"number {engine.deployment.id}, {age} old, booted in {format_duration(engine.deployment.boot_s)}"
     yield "requests", _requests(engine)
-    for name, text in (("engine error", status.engine_error), ("last error", engine.last_error)):
+    error = None if engine.phase is HostPhase.BOOTING else status.engine_error  # it only says that there is none yet
+    for name, text in (("engine error", error), ("last error", engine.last_error)):
         if text:
             yield name, text
     if engine.capabilities.reason:

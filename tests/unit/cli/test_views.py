@@ -59,6 +59,17 @@ def test_status_shows_the_running_action(run, daemon):
     assert "switch: boot for 1m3" in run("status").stdout
 
 
+def test_a_boot_is_no_error(run, daemon):
+    """While the first core boots, the status says so once, and calls nothing an error."""
+    engine = {**daemon.status["engine"], "phase": "booting"}
+    action = ActionState(kind="boot", since=time.time() - 95, phase="boot").model_dump(mode="json")
+    daemon.status = {**daemon.status, "engine": engine, "engine_error": "being started", "action": action}
+    shown = run("status").stdout
+    assert "boot for 1m3" in shown
+    assert "boot: boot" not in shown
+    assert "being started" not in shown
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_watching_ends_with_an_interrupt_and_that_is_no_fault(run, daemon, monkeypatch, as_json):
     """`--watch` asks again until interrupted."""
