@@ -7,7 +7,8 @@
     GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
     GET  /v1/pareto                        -> 409 until surrogates exist
 
-Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 404, 409, 413, 503 or 504.
+Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 403, 404, 405, 409, 413,
+500, 502, 503 or 504.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -74,8 +75,8 @@ class EngineKeeper:
         Raises:
             ReconfigureError: if the first host does not start, with what the operator can do about it.
         """
-        found = await self._launcher.adopt_or_start(target())
-        self._host, self.error = self._client or found, None
+        while self._host is None:
+            await self._find(target())
         while True:
             self._lost = asyncio.get_running_loop().create_future()
             await self._replace(await self._lost, target())
@@ -95,6 +96,14 @@ class EngineKeeper:
         if self._host is not None:
             self._last_seen = state
             self.error = None
+
+    async def _find(self, target: Configuration) -> None:
+        """Adopt or start a host, and know its process; one that dies in between is looked for again."""
+        found = await self._launcher.adopt_or_start(target)
+        host = self._client or found
+        with suppress(EngineHostUnreachable):
+            self._last_seen = await host.state()
+            self._host, self.error = host, None
 
     async def _replace(self, dead: HostState, target: Configuration) -> None:
         self._host = None
@@ -123,7 +132,7 @@ class EngineKeeper:
         except ReconfigureError as failure:
             self.error = str(failure)
             return Outcome(OutcomeKind.FAILED, str(failure), None, 0.0)
-        self._host, self.error = host, None
+        self._host, self.error, self._last_seen = host, None, state
         kind, detail = verdict(decision, None, state)
         return Outcome(kind, f"host {state.host_id} serves: {detail}", Configuration(state.enforced), 0.0)
 

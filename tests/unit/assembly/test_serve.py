@@ -35,10 +35,8 @@ async def test_a_killed_controller_is_followed_by_one_that_adopts_the_host(start
     await first.intend("objective", objective="energy", expires_in_s=3600)
     first.process.kill()
     await first.ended()
-    started_s = time.monotonic()
     second = await start_daemon()
     status = await second.serving()
-    assert time.monotonic() - started_s < 2 + float(os.environ.get("START_GRACE_S", "3"))  # interpreter and imports
     assert status["uptime_s"] < 2
     assert status["engine"]["host_id"] == host_id
     assert (status["objective"], status["enforced"]["max_num_seqs"]) == ("energy", 16)

@@ -72,6 +72,19 @@ def test_an_apply_while_paused_is_carried_out_and_says_so():
     assert "although automatic changes are paused" in decision.reason
 
 
+def test_a_cap_that_still_drains_keeps_its_target_through_other_changes():
+    """What the engine has taken and does not enforce yet is part of the next target, not undone by it."""
+    state = snapshot(enforced=START.with_changes({"max_num_seqs": 32}), draining={"max_num_seqs": 16})
+    decision = decide(intent(changes={"block_size": 32}), state, SPACE)
+    assert decision.target == Configuration({"max_num_seqs": 16, "block_size": 32})
+
+
+def test_asking_again_for_a_cap_that_still_drains_is_not_called_enforced():
+    """Nothing is claimed to be in force before it is read back."""
+    state = snapshot(enforced=START.with_changes({"max_num_seqs": 32}), draining={"max_num_seqs": 16})
+    assert decide(intent(changes={"max_num_seqs": 16}), state, SPACE).kind is DecisionKind.ADJUST
+
+
 @given(CONFIGURATIONS, CONFIGURATIONS)
 def test_an_objective_moves_to_its_named_configuration(enforced, named):
     """Whatever is enforced, the objective's own configuration is the target."""
