@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.harness.background import watched_background
 from benchmarks.harness.result import Result, show
 from benchmarks.harness.rows import Row
 from reconfigure_daemon.errors import ReconfigureError
@@ -76,7 +77,11 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
 
 
 async def _measured(measure: Measure, arguments: argparse.Namespace, console: Console) -> Findings:
-    return await measure(arguments, console)
+    async with watched_background() as background:
+        findings = await measure(arguments, console)
+    findings.notes.append(f"Meanwhile other processes kept {background.cores:.2f} of the cores busy, on average.")
+    findings.details["cores_busy_with_others"] = round(background.cores, 3)
+    return findings
 
 
 def json_arguments(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,16 +17,18 @@ import aiohttp
 import yaml
 
 from benchmarks.harness.command import until
-from benchmarks.harness.machine import PROJECT
+from benchmarks.harness.machine import PROJECT, gpus
 from benchmarks.harness.processes import ServerFailed, ServerProcess, free_port, last_lines
 from reconfigure_daemon.actuation.processes import HostProcess
 from reconfigure_daemon.control_api.messages import IntentResult, StatusView
 from reconfigure_daemon.load_generation.target import Target, ask_served_model
-from reconfigure_daemon.ports import HostState
+from reconfigure_daemon.ports import HostState, SwitchMode
 from reconfigure_daemon.settings import Settings, load_settings
 
 START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 5.0
+RELOAD_S = 1.0  # a signal has no answer; the mode of each switch shows whether it was taken
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -37,15 +39,14 @@ class Daemon:
     Args:
         engine: `vllm` or `emulated`.
         model: as `engine.model`.
-        changes: sections of `config.yaml` with the keys to change.
+        changes: sections of `config.yaml` with the keys to change, as deep as they go.
     """
 
     def __init__(self, engine: str, model: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="reconfigure-benchmark-"))
         self.config = self.folder / "config.yaml"
-        settings = shipped_settings(engine, model, free_port(), free_port(), changes or {})
-        self.config.write_text(yaml.safe_dump(settings, sort_keys=False))
-        self.settings: Settings = load_settings(self.config, {})
+        self._written = shipped_settings(engine, model, free_port(), free_port(), changes or {})
+        self.settings = self._write_settings()
         self.engine_url = f"http://127.0.0.1:{self.settings.engine.port}"
         self.control_url = f"http://127.0.0.1:{self.settings.control_api.port}"
         self.runtime = self.folder / "run"
@@ -69,14 +70,35 @@ class Daemon:
         host = HostProcess.read(self.runtime / "engine-host.pid")
         await asyncio.to_thread(self.controller.end, signal.SIGINT, STOP_TIMEOUT_S)  # Ctrl-C ends the engine as well
         if host is not None:
-            host.signal(signal.SIGKILL)  # whatever of its session is left
+            await self._gone(host)
         if error is None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    async def _gone(host: HostProcess) -> None:
+        """Kill whatever is left of the engine host's session, and wait until nothing of it runs."""
+        host.signal(signal.SIGKILL)
+
+        async def gone() -> bool:
+            return not host.pids()
+
+        await until(gone, STOP_TIMEOUT_S, "the engine host's processes to end")
 
     def start_controller(self) -> None:
         """Start `reconfigure serve`; the engine that an earlier one left is adopted."""
         command = [sys.executable, "-m", "reconfigure_daemon", "serve", "--config", str(self.config)]
         self.controller = ServerProcess(command, self.folder / "controller.log", {}, self.folder)
+
+    def _write_settings(self) -> Settings:
+        self.config.write_text(yaml.safe_dump(self._written, sort_keys=False))
+        return load_settings(self.config, {})
+
+    async def force_mode(self, mode: SwitchMode) -> None:
+        """Have cold switches done in one mode from now on, as an operator would: in `config.yaml`, read on SIGHUP."""
+        self._written = merged(self._written, {"switch": {"mode": mode.value}})
+        self.settings = self._write_settings()
+        self.controller.send(signal.SIGHUP)
+        await asyncio.sleep(RELOAD_S)
 
     async def ready(self) -> None:
         """Wait until clients are served.
@@ -94,10 +116,11 @@ class Daemon:
         await until(answered, START_TIMEOUT_S, "the daemon to serve")
 
     async def _ok(self, path: str) -> bool:
+        patience = aiohttp.ClientTimeout(total=PROBE_TIMEOUT_S)  # something else may listen there and never answer
         try:
-            async with self._session.get(self.control_url + path) as response:
+            async with self._session.get(self.control_url + path, timeout=patience) as response:
                 return response.status == 200
-        except (aiohttp.ClientError, OSError):
+        except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 
     async def status(self) -> StatusView:
@@ -163,10 +186,22 @@ def shipped_settings(
     """The shipped `config.yaml` on ports and in folders of its own, with some keys changed."""
     settings: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
     settings["paths"] = {"state": "state", "runtime": "run"}
-    own: dict[str, Mapping[str, Any]] = {
-        "engine": {"kind": engine, "model": model, "port": engine_port},
+    own = {
+        "engine": {"kind": engine, "model": model, "port": engine_port, "arguments": machine_arguments()},
         "control_api": {"port": control_port},
     }
-    for section, keys in [*own.items(), *changes.items()]:
-        settings[section] = {**settings.get(section, {}), **keys}
-    return settings
+    return merged(merged(settings, own), changes)
+
+
+def machine_arguments() -> dict[str, Any]:
+    """Without a GPU, boots that compile nothing: every switch and every arm of a comparison boots a core."""
+    return {} if gpus() else {"enforce_eager": True}
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some keys changed, as deep as the changes go."""
+    result = dict(settings)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return result

@@ -54,6 +54,10 @@ class ServerProcess:
         """Whether it has not ended."""
         return self._child.poll() is None
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._child.send_signal(number)
+
     def kill(self) -> None:
         """`kill -9`, of itself alone; waits until it is gone."""
         self._child.kill()

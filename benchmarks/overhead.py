@@ -1,0 +1,133 @@
+"""The engine host against plain vLLM: throughput and time to first token, in paired runs.
+
+    python -m benchmarks.overhead [--quick]
+
+Both servers are up, with the same arguments and the same model; one idles while the other is measured, and the order
+within each pair alternates, so that a machine that drifts favours neither. Ours is the whole product: vLLM on the core
+router, with its controller watching.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+from rich.console import Console
+
+from benchmarks.harness import command
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
+from benchmarks.harness.statistics import PairedRatio, paired_ratio
+from benchmarks.harness.stock import stock_server
+from benchmarks.harness.streams import equal_requests, failures
+from reconfigure_daemon.errors import RequestInvalid
+from reconfigure_daemon.load_generation.open_loop import replay_trace
+from reconfigure_daemon.load_generation.plan import PlannedRequest
+from reconfigure_daemon.load_generation.results import ReplayRun
+from reconfigure_daemon.load_generation.target import Target, ask_served_model
+
+#: All at once: the server is never short of work, and its throughput shows.
+BURST = equal_requests(48, prompt_tokens=128, output_tokens=64)
+
+#: One by one: nothing queues, and the path of a first token shows.
+SPARSE = equal_requests(24, prompt_tokens=128, output_tokens=4, spacing_s=0.5)
+
+
+@dataclass(slots=True)
+class Arm:
+    """One server and what was measured on it, one value per pair."""
+
+    url: str
+    model: str
+    throughput_tps: list[float] = field(default_factory=list)
+    ttft_p50_s: list[float] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """Alternate between the two servers."""
+    if arguments.engine == "emulated":
+        raise RequestInvalid("an emulated engine has no plain vLLM beside it to compare with; leave --engine out")
+    pairs = 2 if arguments.quick else arguments.pairs
+    daemon = Daemon(arguments.engine, arguments.model)
+    async with daemon, stock_server(daemon.settings, daemon.folder) as stock_url:
+        ours, theirs = await arm(daemon.engine_url), await arm(stock_url)
+        for each in (ours, theirs):  # what the first requests compile and allocate belongs to no pair
+            await run(each, BURST, seed=0)
+            await run(each, SPARSE[:4], seed=1)
+        for pair in range(pairs):
+            order = (ours, theirs) if pair % 2 == 0 else (theirs, ours)
+            for each in order:
+                await measure_once(each, seed=2 + pair)
+            console.print(f"pair {pair + 1} of {pairs}: {in_words(ours)} against {in_words(theirs)}")
+    return findings(ours, theirs)
+
+
+async def arm(url: str) -> Arm:
+    """A server by its address."""
+    return Arm(url, (await ask_served_model(url)).name)
+
+
+async def measure_once(each: Arm, seed: int) -> None:
+    """One run of both workloads on one server; prompts are new to its prefix cache, and the same for both servers."""
+    burst = await run(each, BURST, seed=2 * seed)
+    sparse = await run(each, SPARSE, seed=2 * seed + 1)
+    each.throughput_tps.append(sum(result.output_tokens for result in burst.results) / burst.duration_s)
+    each.ttft_p50_s.append(median(result.ttft_s for result in sparse.results if result.ttft_s is not None))
+
+
+async def run(each: Arm, requests: Sequence[PlannedRequest], seed: int) -> ReplayRun:
+    """Send a workload to one server."""
+    ended = await replay_trace(requests, Target(each.url, each.model, seed=seed))
+    each.bad += failures(ended.results)
+    return ended
+
+
+def in_words(each: Arm) -> str:
+    """The latest run of a server."""
+    return f"{each.throughput_tps[-1]:.0f} tokens/s, TTFT {1000 * each.ttft_p50_s[-1]:.1f} ms"
+
+
+def findings(ours: Arm, theirs: Arm) -> command.Findings:
+    """Rows from all pairs."""
+    throughput = paired_ratio(ours.throughput_tps, theirs.throughput_tps)
+    ttft = paired_ratio(ours.ttft_p50_s, theirs.ttft_p50_s)
+    return command.Findings(
+        rows=[
+            at_least("output throughput, engine host over plain vLLM", throughput.median, 0.99),
+            *interval_rows("output throughput", throughput),
+            at_most("TTFT p50, engine host over plain vLLM", ttft.median, 1.02),
+            *interval_rows("TTFT p50", ttft),
+            shown("output throughput of plain vLLM", median(theirs.throughput_tps), "tokens/s"),
+            shown("TTFT p50 of plain vLLM", median(theirs.ttft_p50_s), "s"),
+            exactly("requests that failed on either server", len(ours.bad) + len(theirs.bad), 0),
+        ],
+        notes=[f"Medians of {throughput.pairs} paired runs; intervals are 95 % bootstrap intervals of the median."],
+        details={
+            "throughput_tps": {"ours": ours.throughput_tps, "plain": theirs.throughput_tps},
+            "ttft_p50_s": {"ours": ours.ttft_p50_s, "plain": theirs.ttft_p50_s},
+            "failures": ours.bad + theirs.bad,
+        },
+    )
+
+
+def interval_rows(what: str, ratio: PairedRatio) -> list[Row]:
+    """The interval of a ratio."""
+    return [
+        shown(f"{what}: lower end of the ratio's interval", ratio.low),
+        shown(f"{what}: upper end of the ratio's interval", ratio.high),
+    ]
+
+
+def main() -> int:
+    """The command."""
+    parser = command.options(__doc__)
+    parser.add_argument("--pairs", type=int, default=12, help="pairs of runs (default: 12)")
+    return command.run("overhead", parser, measure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
