@@ -47,7 +47,7 @@ async def test_a_daemon_that_ends_early_tells_why():
     """The last words of its log are in the error, and the log is kept."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         daemon = Daemon("emulated", "auto", {"control_api": {"port": taken.getsockname()[1]}})
-        with pytest.raises(ServerFailed, match=r"the daemon ended.*\n.*somebody listens"):
+        with pytest.raises(ServerFailed, match=r"the daemon ended.*\n.*another program listens"):
             async with daemon:
                 pass
     assert (daemon.folder / "controller.log").exists()
