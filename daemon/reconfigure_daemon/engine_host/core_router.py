@@ -1,8 +1,8 @@
 """Stands where `AsyncLLM.engine_core` stands, over one or more EngineCores, and can move requests between them.
 
 vLLM's front end sees one engine core that never dies. Outputs of all cores are merged into one queue in the order
-they were noted in the ledger, so when a core has been paused and its outputs taken, the ledger is exactly what the
-front end has got or will get before anything a new core says.
+in which the ledger notes them, so at any instant the ledger is exactly what the front end has got or will get before
+anything that is said later. A request can therefore be moved at any instant, without pausing anything.
 """
 
 from __future__ import annotations
@@ -74,10 +74,7 @@ class CoreRouter:
                 stopped = bool(getattr(params, "stop", None)) and bool(live.generated)  # the front end found the string
                 self.ledger.finish(request_id, FinishReason.STOP if stopped else FinishReason.ABORT)
                 aborted.append((live.core, request_id))
-        for core in self.cores():
-            mine = [request_id for core_id, request_id in aborted if core_id == core.id]
-            with contextlib.suppress(Exception):  # a core that is gone needs no abort
-                await core.client.abort_requests_async(mine)
+        await self._abort_on_cores(aborted)
 
     async def add_lora_async(self, lora_request: Any) -> bool:
         """Load an adapter, and remember it for the cores to come."""
@@ -188,25 +185,27 @@ class CoreRouter:
         """Let newcomers in, those that waited first."""
         self._admitting.set()
 
-    async def quiesce(self, core: Core, timeout_s: float) -> None:
-        """Pause a core and take every output it has made, so that the ledger is the whole truth about it."""
-        await asyncio.wait_for(core.client.pause_scheduler_async(mode="keep", clear_cache=False), timeout_s)
-        while not core.client.outputs_queue.empty():  # noqa: ASYNC110  # each turn of the loop lets its reader run
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)  # the last one may be between the queue and the ledger
-
     async def move(self, requests: Iterable[LiveRequest], target: Core) -> int:
         """Submit live requests to another core, each where it stands; returns the tokens sent."""
-        tokens = 0
+        tokens, left_behind = 0, []
         for live in requests:
             if self.ledger.get(live.request.request_id) is not live:
                 continue  # aborted while we moved the others
+            left_behind.append((live.core, live.request.request_id))
             live.core = target.id
             live.replays += 1
             live.moved_s = live.last_output_s if live.last_output_s is not None else time.monotonic()
             await target.client.add_request_async(resumed_request(live))
             tokens += live.prompt_tokens + len(live.generated)
+        await self._abort_on_cores(left_behind)
         return tokens
+
+    async def _abort_on_cores(self, requests: Iterable[tuple[int, str]]) -> None:
+        requests = list(requests)
+        for core in self.cores():
+            mine = [request_id for core_id, request_id in requests if core_id == core.id]
+            with contextlib.suppress(Exception):  # a core that is gone needs no abort
+                await core.client.abort_requests_async(mine)
 
 
 class PrivateRequest:

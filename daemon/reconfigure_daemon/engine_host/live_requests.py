@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import statistics
 import time
 from bisect import bisect_left
 from collections import deque
@@ -39,12 +38,6 @@ class LiveRequest:
     cached_prompt_tokens: int = 0
     replays: int = 0
     moved_s: float | None = None
-
-    def mean_gap_s(self) -> float | None:
-        """Mean time between its outputs; None before the second."""
-        if self.first_output_s is None or self.last_output_s is None or len(self.generated) < 2:
-            return None
-        return (self.last_output_s - self.first_output_s) / (len(self.generated) - 1)
 
     @property
     def prompt_tokens(self) -> int:
@@ -180,11 +173,6 @@ class Ledger:
         )
         prefix = getattr(stats, "prefix_cache_stats", None)
         self.preemptions += int(getattr(prefix, "preempted_requests", 0) or 0)
-
-    def typical_gap_s(self) -> float:
-        """Median over the live streams of their mean time between outputs; 0 without any."""
-        gaps = [gap for live in self._live.values() if (gap := live.mean_gap_s()) is not None]
-        return statistics.median(gaps) if gaps else 0.0
 
     def collect_stalls(self) -> list[float]:
         """Seconds that each moved stream stood still, since the last call."""

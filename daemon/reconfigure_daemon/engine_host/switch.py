@@ -1,9 +1,16 @@
-"""The cold switch: boot, warm up, pre-copy, cut, settle, retire; and the way back from each of them."""
+"""The cold switch: boot, warm up, pre-copy, move the streams group by group, retire; and the ways back.
+
+Nothing is paused. A stream is what the ledger says it is, prompt and tokens handed out, so it moves by being submitted
+to the new core as it stands; whatever the old core still says about it is an echo and is dropped. Streams move in
+small groups, each copied ahead once more right before its turn, so that a stream waits only for the few tokens
+its own group has left to compute, and all others go on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,12 +25,11 @@ from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import Configuration
 
-PRECOPY_ROUNDS = 10
-PRECOPY_ENOUGH_S = 0.05  # a round this short leaves little for the cut
-SLOW_FROM_ROUND = 2
-SLOWED_FACTOR = 3.0
-SLOWED_S = (0.03, 0.15)  # bounds of the old core's step interval in the last rounds
-QUIESCE_TIMEOUT_S = 30.0
+PRECOPY_ROUNDS = 6
+PRECOPY_ENOUGH_S = 0.1  # a round this short leaves little for the groups
+GROUP_COPY_S = 0.25  # streams move in groups that take at most about this long to copy ahead
+LARGEST_GROUP = 32
+GROUP_PATIENCE_S = 2.0  # a stream may wait its turn behind a smaller running cap; the next group then goes on
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
 
@@ -83,7 +89,8 @@ class Switch:
         self._plan = plan
         self._report = report
         self._begun_s = time.monotonic()
-        self._interval_before_s: float | None = None
+        self._copies = 0
+        self._group_size = 1
         self.record = SwitchRecord()
 
     async def run(self) -> None:
@@ -105,13 +112,8 @@ class Switch:
         new = await self._boot(self._plan.configuration)
         try:
             await self._warm_up(new, old)
-            await self._precopy(new)
-            staying = await self._cut(old, new)
-        except BaseException:
-            await self._speed_up(old)
-            await self._abandon(new)
-            raise
-        try:
+            await self._precopy(old, new)
+            staying = await self._move_over(old, new)
             await self._settle(new)
         except BaseException:
             await self._go_back(new, old)
@@ -131,107 +133,63 @@ class Switch:
             same_numbers = old is not None and not _numbers_differ(old.configuration, new.configuration)
             await asyncio.wait_for(warm_up(self._router, new, old if same_numbers else None), self._plan.left_s())
 
-    async def _precopy(self, new: Core) -> None:
-        """Send the live requests' tokens ahead, again and again, until a round leaves little to do."""
-        if not new.config.cache_config.enable_prefix_caching:
-            return
+    async def _precopy(self, old: Core, new: Core) -> None:
+        """Send every stream's tokens ahead, again and again, until a round is short or no shorter than the last."""
         async with self._phase("pre_copy"):
-            before_s = await self._precopy_round(new, 0)
-            for round_number in range(1, PRECOPY_ROUNDS):
-                if before_s < PRECOPY_ENOUGH_S:
-                    break
-                if round_number == SLOW_FROM_ROUND:
-                    await self._slow_down(self._router.serving)
-                took_s = await self._precopy_round(new, round_number)
-                if round_number > SLOW_FROM_ROUND and took_s > 0.8 * before_s:
+            before_s = math.inf
+            for round_number in range(PRECOPY_ROUNDS):
+                streams = self._divide(old)[0]
+                took_s = await self._copy_ahead(streams, new)
+                self._group_size = group_size(len(streams), took_s)
+                self._say("pre_copy", f"round {round_number + 1}: {len(streams)} streams in {took_s * 1e3:.0f} ms")
+                if took_s < PRECOPY_ENOUGH_S or took_s > 0.8 * before_s:
                     break
                 before_s = took_s
 
-    async def _slow_down(self, old: Core) -> None:
-        """Pace the old core for the last rounds, as live migration slows a guest that writes too fast.
-
-        Two cores share the device then; without this a round takes as long as the old core needs to generate what
-        the next round must copy, and the rounds stop shrinking. For some hundred milliseconds every stream is a few
-        times slower, instead of standing still for as long at the cut.
-        """
-        interval_s = min(max(SLOWED_FACTOR * self._router.ledger.typical_gap_s(), SLOWED_S[0]), SLOWED_S[1])
-        with contextlib.suppress(Exception):  # a core that cannot be slowed only makes the cut longer
-            self._interval_before_s = (await old.utility("reconfigure_read"))["enforced"]["pacing_interval_s"]
-            await old.utility("reconfigure_set_knobs", {"pacing_interval_s": interval_s})
-            self._say("pre_copy", f"old core slowed to a step each {interval_s * 1e3:.0f} ms")
-
-    async def _speed_up(self, old: Core) -> None:
-        """Undo `_slow_down`, for an old core that serves on."""
-        if self._interval_before_s is not None:
-            with contextlib.suppress(Exception):  # a dead core has no pace
-                await old.utility("reconfigure_set_knobs", {"pacing_interval_s": self._interval_before_s})
-
-    async def _precopy_round(self, new: Core, round_number: int) -> float:
+    async def _copy_ahead(self, streams: Iterable[LiveRequest], new: Core) -> float:
+        """Put the streams' tokens so far into the new core's prefix cache; returns the seconds it took."""
+        if not new.config.cache_config.enable_prefix_caching:
+            return 0.0
         begun_s = time.monotonic()
-        batch = [precopy_request(live, round_number) for live in self._movable()]
-        copies = self._router.run_private(new, [request for request in batch if request is not None])
-        await asyncio.wait_for(copies, self._plan.left_s())
-        took_s = time.monotonic() - begun_s
-        self._say("pre_copy", f"round {round_number + 1}: {len(batch)} requests in {took_s * 1e3:.0f} ms")
-        return took_s
+        self._copies += 1
+        batch = [precopy_request(live, self._copies) for live in streams]
+        copying = self._router.run_private(new, [request for request in batch if request is not None])
+        await asyncio.wait_for(copying, self._plan.left_s())
+        return time.monotonic() - begun_s
 
-    async def _cut(self, old: Core, new: Core) -> list[LiveRequest]:
-        """Move the streams at one point of each; returns those that end on the old core."""
-        async with self._phase("cut"):
-            self._router.stop_admitting()
-            try:
-                await self._next_output(old)
-                await self._quiesce(old)
-                self._router.ledger.collect_stalls()
-                moving, staying = self._divide()
-                self.record.live_requests = len(moving)
-                self._router.serving, new.heard_s = new, time.monotonic()
-                self.record.replayed_tokens = await self._router.move(moving, new)
-            except BaseException:
-                await self._bring_back(old)
-                raise
-            finally:
-                self._router.admit_again()
-            await self._drop_copies(old, moving)
-            if staying:
-                await self._speed_up(old)
+    async def _move_over(self, old: Core, new: Core) -> list[LiveRequest]:
+        """Newcomers begin in the new core, streams follow group by group; returns those that end on the old core."""
+        async with self._phase("move"):
+            self._router.ledger.collect_stalls()
+            self._router.serving = new
+            moving, staying = self._divide(old)
+            self.record.live_requests = len(moving)
+            for start in range(0, len(moving), self._group_size):
+                group = self._alive(moving[start : start + self._group_size])
+                await self._copy_ahead(group, new)
+                self.record.replayed_tokens += await self._router.move(group, new)
+                await self._until_gone_on(group, new, GROUP_PATIENCE_S)
         return staying
 
-    async def _next_output(self, old: Core) -> None:
-        """Cut right after a step's outputs: a slowed core would otherwise add its interval to the stall."""
-        heard_s = old.heard_s
-        await self._router.ledger.until(lambda: old.heard_s != heard_s, SLOWED_S[1])
-
-    async def _quiesce(self, old: Core) -> None:
-        with contextlib.suppress(Exception) if old.client.resources.engine_dead else contextlib.nullcontext():
-            await self._router.quiesce(old, min(QUIESCE_TIMEOUT_S, self._plan.left_s()))
-
-    async def _drop_copies(self, old: Core, moved: Iterable[LiveRequest]) -> None:
-        """The old core's own copies of the moved requests; it then runs on for those that stay."""
-        with contextlib.suppress(Exception):  # an old core that died meanwhile has no copies
-            await old.client.abort_requests_async([live.request.request_id for live in moved])
-            await old.client.resume_scheduler_async()
-
     async def _settle(self, new: Core) -> None:
-        """Wait until every moved stream has gone on in the new core, or the core has shown that it gets there.
-
-        A stream may wait its turn behind a smaller running cap, so only silence condemns the core.
-        """
+        """Wait until every moved stream has gone on in the new core, or the core has shown that it gets there."""
         async with self._phase("settle"):
-            limit_s = time.monotonic() + SETTLE_LIMIT_S
-            while time.monotonic() < limit_s:
-                if await self._router.ledger.until(lambda: self._all_went_on(new), timeout_s=0.25):
-                    break
-                if new.client.resources.engine_dead:
-                    raise TargetNotSettled("the new core died as it took the streams over")
-                if time.monotonic() - new.heard_s > SILENCE_LIMIT_S:
-                    raise TargetNotSettled(
-                        f"the new core took the streams over and was silent for {SILENCE_LIMIT_S:.0f} s"
-                    )
+            await self._until_gone_on([r for r in self._router.ledger if r.core == new.id], new, SETTLE_LIMIT_S)
             self.record.stalls_s = self._router.ledger.collect_stalls()
 
-    def _all_went_on(self, new: Core) -> bool:
-        return all(live.moved_s is None for live in self._router.ledger if live.core == new.id)
+    async def _until_gone_on(self, streams: list[LiveRequest], new: Core, patience_s: float) -> None:
+        """Wait for the streams' first output from the new core; only its silence or death condemns it."""
+        limit_s, new.heard_s = time.monotonic() + patience_s, time.monotonic()
+        while time.monotonic() < limit_s:
+            if await self._router.ledger.until(lambda: not self._standing(streams), timeout_s=0.25):
+                return
+            if new.client.resources.engine_dead:
+                raise TargetNotSettled("the new core died as it took the streams over")
+            if time.monotonic() - new.heard_s > SILENCE_LIMIT_S:
+                raise TargetNotSettled(f"the new core took streams over and was silent for {SILENCE_LIMIT_S:.0f} s")
+
+    def _standing(self, streams: list[LiveRequest]) -> bool:
+        return any(live.moved_s is not None for live in self._alive(streams))
 
     async def _retire(self, old: Core, staying: list[LiveRequest]) -> None:
         async with self._phase("retire"):
@@ -243,42 +201,24 @@ class Switch:
 
     async def _wait_until_ended(self, staying: list[LiveRequest]) -> None:
         if not await self._router.ledger.until(lambda: not self._alive(staying), self._plan.left_s()):
-            left = self._alive(staying)  # the deadline is here: going on inexactly beats being cut off
-            await self._quiesce(self._core_of(left[0]))
-            await self._router.move(left, self._router.serving)
+            # the deadline is here: going on inexactly beats being cut off
+            await self._router.move(self._alive(staying), self._router.serving)
 
     def _alive(self, requests: list[LiveRequest]) -> list[LiveRequest]:
         return [live for live in requests if self._router.ledger.get(live.request.request_id) is live]
 
-    def _core_of(self, live: LiveRequest) -> Core:
-        return next(core for core in self._router.cores() if core.id == live.core)
-
     # --- the ways back -------------------------------------------------------------------------------------------
 
-    async def _abandon(self, new: Core) -> None:
-        self._router.detach(new)
-        await self._booter.retire(new)
-
-    async def _bring_back(self, old: Core) -> None:
-        """A cut that failed half-way: the old core still holds every request, and goes on with them."""
-        self._router.serving = old
-        for live in self._router.ledger:
-            live.core, live.moved_s = old.id, None
-        with contextlib.suppress(Exception):
-            await old.client.resume_scheduler_async()
-
     async def _go_back(self, new: Core, old: Core) -> None:
-        """The new core failed after the cut: its requests return to the old one, with what they got meanwhile."""
-        self._router.stop_admitting()
-        try:
-            with contextlib.suppress(Exception):
-                await self._router.quiesce(new, 2.0)
-            self._router.serving = old
-            await self._speed_up(old)
+        """The new core did not do: what it had taken over returns to the old one, which has never stopped."""
+        self._router.serving = old
+        if not old.client.resources.engine_dead:  # otherwise a recovery follows and takes everything
             await self._router.move([live for live in self._router.ledger if live.core == new.id], old)
-        finally:
-            self._router.admit_again()
         await self._abandon(new)
+
+    async def _abandon(self, core: Core) -> None:
+        self._router.detach(core)
+        await self._booter.retire(core)
 
     # --- one after the other: requests wait inside the host --------------------------------------------------------
 
@@ -296,14 +236,13 @@ class Switch:
     async def _stop_old(self, old: Core) -> list[LiveRequest]:
         if self._plan.mode is SwitchMode.DRAIN or self._plan.inexact == "drain":
             async with self._phase("drain"):
-                draining = self._divide()[1] if self._plan.mode is SwitchMode.SEQUENTIAL else list(self._router.ledger)
+                draining = (
+                    self._divide(old)[1] if self._plan.mode is SwitchMode.SEQUENTIAL else list(self._router.ledger)
+                )
                 await self._drain(draining)
         async with self._phase("stop"):
-            if self._plan.mode is SwitchMode.SEQUENTIAL:
-                await self._quiesce(old)
             self._router.ledger.collect_stalls()
-            self._router.detach(old)
-            await self._booter.retire(old)
+            await self._abandon(old)
         return list(self._router.ledger)
 
     async def _drain(self, requests: list[LiveRequest]) -> None:
@@ -320,7 +259,7 @@ class Switch:
             old_config = await asyncio.to_thread(self._plan.make_config, old.configuration)
             self._plan.deadline_s = max(self._plan.deadline_s, time.monotonic() + 300)  # the way back needs its time
             new = await self._start(old_config, old.configuration)
-        self._router.serving, new.heard_s = new, time.monotonic()
+        self._router.serving = new
         self.record.live_requests = len(waiting)
         self.record.replayed_tokens = await self._router.move(waiting, new)
         self._router.admit_again()
@@ -341,13 +280,10 @@ class Switch:
 
     # --- shared ----------------------------------------------------------------------------------------------------
 
-    def _movable(self) -> list[LiveRequest]:
-        return self._divide()[0]
-
-    def _divide(self) -> tuple[list[LiveRequest], list[LiveRequest]]:
-        """Live requests that move, and those that stay until they end."""
-        live = [r for r in self._router.ledger if r.core == self._router.serving.id]
-        numbers = _numbers_differ(self._router.serving.configuration, self._plan.configuration)
+    def _divide(self, old: Core) -> tuple[list[LiveRequest], list[LiveRequest]]:
+        """The old core's live requests: those that move, and those that stay until they end."""
+        live = [r for r in self._router.ledger if r.core == old.id]
+        numbers = _numbers_differ(old.configuration, self._plan.configuration)
         inexact = [r for r in live if numbers or inexact_reason(r, self._plan.reasoning) is not None]
         if self._plan.inexact == "drain":
             return [r for r in live if r not in inexact], inexact
@@ -367,6 +303,13 @@ class Switch:
     def _say(self, phase: str, detail: str = "") -> None:
         elapsed_s = time.monotonic() - self._begun_s
         self._report(SwitchProgress(phase=phase, elapsed_s=round(elapsed_s, 3), detail=detail))
+
+
+def group_size(streams: int, copied_in_s: float) -> int:
+    """How many streams to move at a time, judged by how long a round over all of them took."""
+    if not streams or not copied_in_s:
+        return LARGEST_GROUP
+    return max(1, min(LARGEST_GROUP, round(GROUP_COPY_S * streams / copied_in_s)))
 
 
 def _numbers_differ(old: Configuration, new: Configuration) -> bool:

@@ -20,8 +20,6 @@ FRONT_END_NAMES = (
     "vllm.v1.engine.core_client:AsyncMPClient.abort_requests_async",
     "vllm.v1.engine.core_client:AsyncMPClient.get_output_async",
     "vllm.v1.engine.core_client:AsyncMPClient.call_utility_async",
-    "vllm.v1.engine.core_client:AsyncMPClient.pause_scheduler_async",
-    "vllm.v1.engine.core_client:AsyncMPClient.resume_scheduler_async",
     "vllm.v1.engine.utils:get_mp_context",
     "vllm.v1.executor:Executor.get_class",
 )
