@@ -58,8 +58,8 @@ class Daemon:
         self.start_controller()
         try:
             await self.ready()
-        except BaseException:
-            await self.__aexit__(None, None, None)
+        except BaseException as error:  # its log is kept, since the error names it
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
