@@ -1,0 +1,75 @@
+"""Hot knobs on real vLLM: enforced when the call returns, and felt by the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from tests.engine.real_host import completion, prompt_of, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_num_seqs", 4), ("max_num_batched_tokens", 128), ("long_prefill_token_threshold", 64),
+     ("pacing_interval_s", 0.3), ("prefix_cache_reading", False)],
+)  # fmt: skip
+async def test_a_hot_knob_is_enforced_when_the_call_returns(host, name, value):
+    """Target and enforced agree at once on an idle engine, and the next reading of the state says the same."""
+    before = (await host.state()).enforced[name]
+    result = await host.set_knobs(**{name: value})
+    assert result.target[name] == result.enforced[name] == value
+    assert (await host.state()).enforced[name] == value
+    await host.set_knobs(**{name: before})
+
+
+async def test_a_lowered_cap_drains_and_loses_nothing(host):
+    """Requests above the new cap run on; newcomers wait until it holds; all end in full."""
+    running = [asyncio.create_task(completion(host, prompt_of(i), 80)) for i in range(6)]
+    await asyncio.sleep(1.5)
+    await host.set_knobs(max_num_seqs=1)
+    late = asyncio.create_task(completion(host, prompt_of(9), 10))
+    answers = await asyncio.gather(*running, late)
+    assert [len(outputs[0]) for outputs, _ in answers] == [80] * 6 + [10]
+    await host.set_knobs(max_num_seqs=16)
+
+
+async def test_pacing_stretches_decode_and_yields_to_an_arrival(host):
+    """Tokens come at the interval; a newcomer's first token does not wait for it."""
+    await host.set_knobs(pacing_interval_s=0.3)
+    paced = asyncio.create_task(completion(host, prompt_of(1), 12))
+    begun = time.monotonic()
+    await asyncio.sleep(1.0)
+    asked = time.monotonic()
+    await completion(host, prompt_of(2), 1)
+    newcomer_s = time.monotonic() - asked
+    await paced
+    assert time.monotonic() - begun >= 9 * 0.3  # a newcomer's prefill step is not stretched
+    assert newcomer_s < 0.3
+    await host.set_knobs(pacing_interval_s=0)
+
+
+async def test_a_request_that_may_not_read_the_prefix_cache_computes_its_prompt(host):
+    """The second identical prompt is found in the cache with reading on, and not with reading off."""
+    commands = host.commands()
+
+    async def cached_tokens_of_a_repetition(number: int) -> int:
+        prompt = prompt_of(number, 200)
+        await completion(host, prompt, 2)
+        after = (await commands.telemetry(0)).next_after
+        await completion(host, prompt, 2)
+        await until(lambda: _finished_after(commands, after))
+        return (await commands.telemetry(after)).records[-1].cached_prompt_tokens
+
+    assert await cached_tokens_of_a_repetition(21) >= 128
+    await host.set_knobs(prefix_cache_reading=False)
+    assert await cached_tokens_of_a_repetition(22) == 0
+    await host.set_knobs(prefix_cache_reading=True)
+    await commands.close()
+
+
+async def _finished_after(commands, sequence):
+    return (await commands.telemetry(sequence)).records

@@ -1,0 +1,138 @@
+"""What a client sees of a switch, on real vLLM: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import aiohttp
+import pytest
+from openai import AsyncOpenAI
+
+from tests.engine.real_host import MODEL, completion, prompt_of
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+TOKENS = 260
+REGEX = "([0-9]{3} ){200}"
+#: Requests whose state must survive a switch, each by what is special about it.
+REQUESTS = {
+    "greedy": {},
+    "greedy, not streamed": {"stream": False},
+    "log probabilities": {"logprobs": 3, "stream": False},
+    "seeded sampling": {"temperature": 0.9, "seed": 7},
+    "seeded sampling with top-p": {"temperature": 1.1, "top_p": 0.9, "seed": 8},
+    "presence penalty": {"presence_penalty": 1.2},
+    "frequency penalty": {"frequency_penalty": 0.8},
+    "repetition penalty": {"repetition_penalty": 1.2},
+    "bad words": {"bad_words": [" the", " of"]},
+    "several answers": {"n": 2, "temperature": 0.8, "seed": 3},
+    "minimum length": {"ignore_eos": False, "min_tokens": TOKENS - 10},
+    "a stop string that never comes": {"stop": ["qzqzqz"]},
+    "a grammar": {"structured_outputs": {"regex": REGEX}, "ignore_eos": False},
+    "an adapter": {"model": "adapter"},
+}
+
+
+async def run_all(host):
+    requests = enumerate(REQUESTS.values())
+    return await asyncio.gather(*(completion(host, prompt_of(i), TOKENS, **fields) for i, fields in requests))
+
+
+async def run_all_across(host, block_size, mode):
+    streams = asyncio.create_task(run_all(host))
+    await asyncio.sleep(2.0)  # let them begin
+    report = await host.switch(block_size=block_size, mode=mode)
+    assert report.outcome == "applied", report.detail
+    assert report.live_requests >= len(REQUESTS), "the streams were over before they could be moved"
+    return await streams
+
+
+async def test_every_kind_of_request_goes_on_where_it_stood(host):
+    """Overlapped or sequential: nothing is cut short, and what a batch does not change, a switch does not."""
+    expected, again = await run_all(host), await run_all(host)
+    overlapped = await run_all_across(host, 64, "overlapped")
+    sequential = await run_all_across(host, 32, "sequential")
+    for name, *runs in zip(REQUESTS, expected, again, overlapped, sequential, strict=True):
+        assert [reasons for _, reasons in runs[1:]] == [runs[0][1]] * 3, name
+        lengths = [sum(map(len, outputs.values())) for outputs, _ in runs]
+        assert lengths == [lengths[0]] * 4, name
+    stable = [i for i, (one, other) in enumerate(zip(expected, again, strict=True)) if one == other]
+    for run in (overlapped, sequential):
+        differing = [name for i, name in enumerate(REQUESTS) if i in stable and run[i] != expected[i]]
+        assert len(differing) <= 1, differing  # a near-tie that another batch decides otherwise
+
+
+async def test_a_grammar_holds_across_a_switch(host):
+    """A structured answer that was begun before the switch and ended after it still matches its grammar."""
+    asking = asyncio.create_task(
+        completion(host, prompt_of(1), 900, structured_outputs={"json": ARRAY}, ignore_eos=False, stream=False)
+    )
+    await asyncio.sleep(1.0)
+    report = await host.switch(block_size=64)
+    assert report.live_requests == 1
+    assert (await asking)[1] == ["stop"]
+    await host.switch(block_size=32)
+
+
+ARRAY = {"type": "array", "items": {"type": "integer", "maximum": 99, "minimum": 10}, "minItems": 150, "maxItems": 150}
+
+
+async def test_chat_and_responses_streams_end_as_without_a_switch(host):
+    """The two newer APIs keep their event structure: one beginning, one end, the whole text."""
+    client = AsyncOpenAI(base_url=f"{host.url}/v1", api_key="none", max_retries=0)
+
+    async def chat() -> tuple[str, str]:
+        stream = await client.chat.completions.create(
+            model=MODEL, messages=[{"role": "user", "content": "Tell a long story."}], stream=True, temperature=0,
+            max_tokens=300, extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        chunks = [chunk.choices[0] async for chunk in stream if chunk.choices]
+        return "".join(c.delta.content or "" for c in chunks), str(chunks[-1].finish_reason)
+
+    async def response() -> tuple[str, str]:
+        stream = await client.responses.create(
+            model=MODEL, input="Tell a long story.", stream=True, temperature=0, max_output_tokens=300,
+            extra_body={"ignore_eos": True},
+        )  # fmt: skip
+        events = [event async for event in stream]
+        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        return text, events[-1].type
+
+    expected = await asyncio.gather(chat(), response())
+    asking = asyncio.gather(chat(), response())
+    await asyncio.sleep(1.0)
+    report = await host.switch(block_size=64)
+    assert report.live_requests == 2
+    assert await asking == expected
+    await host.switch(block_size=32)
+    await client.close()
+
+
+async def test_a_client_that_leaves_in_mid_switch_stays_away(host):
+    """Its request is not brought into the new core."""
+
+    async def leave(progress_of_switch: asyncio.Event) -> None:
+        body = {"model": MODEL, "prompt": prompt_of(3), "max_tokens": 1500, "ignore_eos": True, "stream": True}
+        async with aiohttp.ClientSession() as session, session.post(f"{host.url}/v1/completions", json=body) as answer:
+            await answer.content.readline()
+            await progress_of_switch.wait()
+
+    booted = asyncio.Event()
+    leaving = asyncio.create_task(leave(booted))
+    await asyncio.sleep(1.0)
+    report = await host.switch(lambda p: booted.set() if p.phase == "warm_up" else None, block_size=64)
+    await leaving
+    assert report.live_requests == 0
+    assert (await host.state()).live_requests == 0
+    await host.switch(block_size=32)
+
+
+async def test_garbage_gets_vllms_own_answer(host):
+    """The public port is vLLM's own: a malformed body is refused by it and costs nothing."""
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{host.url}/v1/completions", data=b"{") as answer:
+            assert answer.status in {400, 422}
+        async with session.post(f"{host.url}/v1/completions", json={"model": "nobody", "prompt": "x"}) as answer:
+            assert answer.status == 404
+            assert "nobody" in json.dumps(await answer.json())

@@ -1,0 +1,84 @@
+"""Targets that do not do, and cores that die, on real vLLM: the streams go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.engine.real_host import completion, prompt_of, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+
+
+async def streams(host, count=4, tokens=250):
+    return await asyncio.gather(*(completion(host, prompt_of(i), tokens) for i in range(count)))
+
+
+@pytest.mark.parametrize("mode", ["overlapped", "sequential"])
+async def test_a_target_without_memory_is_undone(host, mode):
+    """vLLM's own last error is in the outcome, the streams end as ever, and the old setting is in force."""
+    expected = await streams(host)
+    running = asyncio.create_task(streams(host))
+    await asyncio.sleep(1.0)
+    report = await host.switch(kv_cache_memory_bytes=2**50, mode=mode)
+    assert report.outcome == "rolled_back"
+    assert "memory" in report.detail.lower()
+    assert report.enforced["kv_cache_memory_bytes"] == 2**29
+    assert await running == expected
+    state = await host.state()
+    assert (state.phase, state.target["kv_cache_memory_bytes"], state.lost_requests) == ("serving", 2**29, 0)
+
+
+async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
+    """Nothing of it is left behind, and the old core has served all along."""
+    expected = await streams(host)
+    before = {p.pid for p in host.cores()}
+    running = asyncio.create_task(streams(host))
+
+    async def freeze_the_new_core() -> None:
+        await until(lambda: asyncio.sleep(0, {p.pid for p in host.cores()} - before), step_s=0.02)
+        for pid in {p.pid for p in host.cores()} - before:
+            os.kill(pid, signal.SIGSTOP)
+
+    freezing = asyncio.create_task(freeze_the_new_core())
+    report = await host.switch(block_size=64, deadline_s=6.0)
+    await freezing
+    assert report.outcome == "rolled_back"
+    assert "was not ready after" in report.detail
+    assert report.duration_s < 12
+    assert await running == expected
+    assert {p.pid for p in host.cores()} == before
+
+
+@pytest.mark.parametrize("moment", ["serving", "boot", "pre_copy"])
+async def test_a_killed_core_costs_its_streams_a_pause(host, moment):
+    """Killed while it serves, or while a switch is under way: every stream is complete and unchanged."""
+    expected = await streams(host)
+    running = asyncio.create_task(streams(host))
+    await asyncio.sleep(1.0)
+    state = await host.state()
+
+    def kill(_=None) -> None:
+        psutil.Process(state.deployment.pids[0]).kill()
+
+    if moment == "serving":
+        kill()
+    else:
+        killed: list[str] = []
+        report = await host.switch(
+            lambda p: killed or p.phase != moment or killed.append(p.phase) or kill(),
+            block_size=64 if state.enforced["block_size"] == 32 else 32,
+        )  # fmt: skip
+        assert killed == [moment]
+        assert report.outcome == "applied", report.detail
+    assert await running == expected
+
+    async def serves() -> bool:
+        return (await host.state()).phase == "serving"
+
+    await until(serves)
+    assert (await host.state()).lost_requests == 0
