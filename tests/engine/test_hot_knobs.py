@@ -73,3 +73,21 @@ async def test_a_request_that_may_not_read_the_prefix_cache_computes_its_prompt(
 
 async def _finished_after(commands, sequence):
     return (await commands.telemetry(sequence)).records
+
+
+async def test_a_hot_knob_does_not_wait_for_a_long_step(host):
+    """While steps that prefill take their time, a change is enforced in a fraction of one, and it is felt."""
+    prompts = [asyncio.create_task(completion(host, prompt_of(30 + i, 1500), 4)) for i in range(3)]
+    await until(lambda: _is_waiting(host))
+    spent_s = []
+    for budget in (128, 256, 128, 256):
+        begun = time.monotonic()
+        assert (await host.set_knobs(max_num_batched_tokens=budget)).enforced["max_num_batched_tokens"] == budget
+        spent_s.append(time.monotonic() - begun)
+    assert not any(prompt.done() for prompt in prompts)
+    assert min(spent_s) < 0.05
+    assert [len(outputs[0]) for outputs, _ in await asyncio.gather(*prompts)] == [4] * 3
+
+
+async def _is_waiting(host):
+    return (await host.state()).live_requests == 3

@@ -69,8 +69,33 @@ def attach_utilities() -> None:
     EngineCore.reconfigure_memory = _memory
 
 
+#: Utilities that only touch what the scheduler guards by a lock of its own, and so need not wait for a step's end.
+ANSWERED_AT_ONCE = frozenset({"reconfigure_set_knobs", "reconfigure_read"})
+
+
 def _bind(core: Any) -> None:
     core.scheduler.bind_input_queue(core.input_queue)
+    answer_at_once(core)
+
+
+def answer_at_once(core: Any) -> None:
+    """Run some utilities in the thread that receives them.
+
+    The core's own thread takes a call only between two steps, and a step that prefills may take hundreds of
+    milliseconds; whatever is set meanwhile is in force for the next step either way.
+    """
+    from vllm.v1.engine import EngineCoreRequestType
+
+    queue_up = core.input_queue.put_nowait
+
+    def answer_or_queue_up(item: tuple[Any, Any]) -> None:
+        kind, request = item
+        if kind is EngineCoreRequestType.UTILITY and request[2] in ANSWERED_AT_ONCE:
+            core._handle_client_request(kind, request)  # noqa: SLF001  # as the core does with every other call
+        else:
+            queue_up(item)
+
+    core.input_queue.put_nowait = answer_or_queue_up
 
 
 def _set_knobs(core: Any, changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """vLLM's scheduler with knobs that move while it runs; lives inside an EngineCore process.
 
-A knob is set by a utility call between two steps (`core_plugin`), so it is in force when the call returns. Values
+A knob is set in another thread than the core's, by a call that does not wait for the step under way (`core_plugin`);
+a lock keeps it out of the planning of a step, so it is in force for every step planned after the call returns. Values
 are targets: what is enforced can be higher for a while, because a cap never falls below what already runs (vLLM 0.24
 asserts on it and the core would die) and a budget never below one token for each running sequence.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,7 @@ class HotKnobs(_Above):
             "pacing_interval_s": 0.0,
             "prefix_cache_reading": True,
         }
+        self._planning = threading.Lock()  # held while a step is planned or a knob is set
         self._last_step_s = 0.0
         self._input_queue: Any = None
         self._ungrammared: dict[str, list[int]] = {}
@@ -51,9 +54,14 @@ class HotKnobs(_Above):
 
     def set_knobs(self, changes: dict[str, Any]) -> dict[str, Any]:
         """Take new targets and enforce what can be enforced now; returns the enforced values."""
-        self._target.update(changes)
-        self._enforce()
-        return self.enforced_knobs()
+        with self._planning:
+            self._target.update(changes)
+            self._enforce()
+            enforced = self.enforced_knobs()
+        if self._input_queue is not None:
+            with self._input_queue.not_empty:
+                self._input_queue.not_empty.notify_all()  # a pacing wait goes by the new interval
+        return enforced
 
     def enforced_knobs(self) -> dict[str, Any]:
         """The values in force, read from the fields that vLLM itself reads."""
@@ -101,14 +109,18 @@ class HotKnobs(_Above):
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """One step's batch, after the pacing wait if the step would only decode."""
-        self._enforce()
         if self._must_pace():
             if any(request.num_output_placeholders for request in self.running):
                 return self._empty_step(*args, **kwargs)  # first let the tokens in flight reach their streams
             if self._arrival_breaks_wait():
                 return self._empty_step(*args, **kwargs)  # the core takes it in, and the next step holds it too
         self._last_step_s = time.monotonic()
-        return super().schedule(*args, **kwargs)
+        return self._plan_step(*args, **kwargs)
+
+    def _plan_step(self, *args: Any, **kwargs: Any) -> Any:
+        with self._planning:
+            self._enforce()
+            return super().schedule(*args, **kwargs)
 
     def _must_pace(self) -> bool:
         if not self._target["pacing_interval_s"] or self._input_queue is None or not self.running:
@@ -126,7 +138,7 @@ class HotKnobs(_Above):
         saved = self._pause_state
         self._pause_state = PauseState.PAUSED_ALL
         try:
-            return super().schedule(*args, **kwargs)
+            return self._plan_step(*args, **kwargs)
         finally:
             self._pause_state = saved
 

@@ -35,6 +35,8 @@ CORE_NAMES = (
     "vllm.v1.request:Request.append_output_token_ids",
     "vllm.v1.worker.gpu_input_batch:InputBatch.add_request",
     "vllm.v1.engine.core:EngineCore",
+    "vllm.v1.engine.core:EngineCoreProc._handle_client_request",
+    "vllm.v1.engine:EngineCoreRequestType.UTILITY",
 )
 
 
