@@ -2,9 +2,9 @@
 
     python -m benchmarks.overhead [--quick]
 
-Both servers are up, with the same arguments and the same model; one idles while the other is measured, and the order
-within each pair alternates, so that a machine that drifts favours neither. Ours is the whole product: vLLM on the core
-router, with its controller watching.
+In each round both servers are started afresh, with the same arguments and the same model, the one or the other first.
+Then one idles while the other is measured, and the order within each pair alternates, so that a machine that drifts
+favours neither. Ours is the whole product: vLLM on the core router, with its controller watching.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -38,37 +39,48 @@ SPARSE = equal_requests(24, prompt_tokens=128, output_tokens=4, spacing_s=0.5)
 
 @dataclass(slots=True)
 class Arm:
-    """One server and what was measured on it, one value per pair."""
+    """One kind of server and what was measured on it, one value per pair."""
 
-    url: str
-    model: str
+    url: str = ""
+    model: str = ""
     throughput_tps: list[float] = field(default_factory=list)
     ttft_p50_s: list[float] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
+
+    async def move_to(self, url: str) -> None:
+        """A fresh server of this kind."""
+        self.url, self.model = url, (await ask_served_model(url)).name
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Alternate between the two servers."""
     if arguments.engine == "emulated":
         raise RequestInvalid("an emulated engine has no plain vLLM beside it to compare with; leave --engine out")
-    pairs = 2 if arguments.quick else arguments.pairs
-    daemon = Daemon(arguments.engine, arguments.model)
-    async with daemon, stock_server(daemon.settings, daemon.folder) as stock_url:
-        ours, theirs = await arm(daemon.engine_url), await arm(stock_url)
-        for each in (ours, theirs):  # what the first requests compile and allocate belongs to no pair
-            await run(each, BURST, seed=0)
-            await run(each, SPARSE[:4], seed=1)
-        for pair in range(pairs):
-            order = (ours, theirs) if pair % 2 == 0 else (theirs, ours)
-            for each in order:
-                await measure_once(each, seed=2 + pair)
-            console.print(f"pair {pair + 1} of {pairs}: {in_words(ours)} against {in_words(theirs)}")
-    return findings(ours, theirs)
+    rounds, pairs = (1, 2) if arguments.quick else (arguments.rounds, arguments.pairs)
+    ours, theirs = Arm(), Arm()
+    for number in range(rounds):
+        daemon = Daemon(arguments.engine, arguments.model)
+        async with AsyncExitStack() as servers:
+            if number % 2 == 0:
+                await servers.enter_async_context(daemon)
+            await theirs.move_to(await servers.enter_async_context(stock_server(daemon.settings, daemon.folder)))
+            if number % 2 == 1:
+                await servers.enter_async_context(daemon)
+            await ours.move_to(daemon.engine_url)
+            await measure_pairs(ours, theirs, pairs, number, console)
+    return findings(ours, theirs, rounds)
 
 
-async def arm(url: str) -> Arm:
-    """A server by its address."""
-    return Arm(url, (await ask_served_model(url)).name)
+async def measure_pairs(ours: Arm, theirs: Arm, pairs: int, number: int, console: Console) -> None:
+    """One round on two fresh servers."""
+    for each in (ours, theirs):  # what the first requests allocate belongs to no pair
+        await run(each, BURST, seed=0)
+        await run(each, SPARSE[:4], seed=1)
+    for pair in range(pairs):
+        order = (ours, theirs) if (pair + number) % 2 == 0 else (theirs, ours)
+        for each in order:
+            await measure_once(each, seed=2 + pair)
+        console.print(f"round {number + 1}, pair {pair + 1} of {pairs}: {in_words(ours)} against {in_words(theirs)}")
 
 
 async def measure_once(each: Arm, seed: int) -> None:
@@ -91,7 +103,7 @@ def in_words(each: Arm) -> str:
     return f"{each.throughput_tps[-1]:.0f} tokens/s, TTFT {1000 * each.ttft_p50_s[-1]:.1f} ms"
 
 
-def findings(ours: Arm, theirs: Arm) -> command.Findings:
+def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
     """Rows from all pairs."""
     throughput = paired_ratio(ours.throughput_tps, theirs.throughput_tps)
     ttft = paired_ratio(ours.ttft_p50_s, theirs.ttft_p50_s)
@@ -105,7 +117,11 @@ def findings(ours: Arm, theirs: Arm) -> command.Findings:
             shown("TTFT p50 of plain vLLM", median(theirs.ttft_p50_s), "s"),
             exactly("requests that failed on either server", len(ours.bad) + len(theirs.bad), 0),
         ],
-        notes=[f"Medians of {throughput.pairs} paired runs; intervals are 95 % bootstrap intervals of the median."],
+        notes=[
+            f"Medians of {throughput.pairs} paired runs on {rounds} fresh starts of both servers; intervals are 95 % "
+            "bootstrap intervals of the median.",
+            "The engine host's cores spin less at OpenMP's barriers (GOMP_SPINCOUNT); plain vLLM runs as it comes.",
+        ],
         details={
             "throughput_tps": {"ours": ours.throughput_tps, "plain": theirs.throughput_tps},
             "ttft_p50_s": {"ours": ours.ttft_p50_s, "plain": theirs.ttft_p50_s},
@@ -125,7 +141,8 @@ def interval_rows(what: str, ratio: PairedRatio) -> list[Row]:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
-    parser.add_argument("--pairs", type=int, default=12, help="pairs of runs (default: 12)")
+    parser.add_argument("--rounds", type=int, default=3, help="fresh starts of both servers (default: 3)")
+    parser.add_argument("--pairs", type=int, default=4, help="pairs of runs in each round (default: 4)")
     return command.run("overhead", parser, measure)
 
 
