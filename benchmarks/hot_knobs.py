@@ -3,10 +3,10 @@
     python -m benchmarks.hot_knobs [--quick]
 
 The time is the client's own, around `POST /v1/knobs` on the engine host's private socket: the answer comes once the
-running core has changed the knob and the value was read back from its scheduler. A core changes nothing in the middle
-of a step, so beside traffic a change waits for the step under way: the time of steps stands beside each figure. How
-long a step may be is what `max_num_batched_tokens` decides while prompts arrive, so that load is measured for several
-budgets. What `reconfigure apply` takes for the same, with its decision stored before and its outcome after, is shown.
+value was read back from the running core's scheduler, whose next step obeys it. The step under way was planned before
+and ends as planned, so the time of steps stands beside each figure; `max_num_batched_tokens` bounds it while prompts
+arrive, and several budgets are measured. What `reconfigure apply` takes for the same, with its decision stored before
+and its outcome after, is shown.
 """
 
 from __future__ import annotations
