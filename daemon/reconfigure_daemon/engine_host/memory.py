@@ -45,5 +45,14 @@ def _gpu_need(worker: dict[str, Any], config: Any) -> int:
 
 
 def _main_memory(core: Core) -> Room:
-    held = sum(psutil.Process(pid).memory_info().rss for pid in core.pids if psutil.pid_exists(pid))
+    held = sum(_resident(pid) for pid in core.pids)
     return Room(psutil.virtual_memory().available, held + CPU_MARGIN_BYTES)
+
+
+def _resident(pid: int) -> int:
+    """Bytes of a process and its workers, which hold the model; 0 for one that is gone."""
+    try:
+        root = psutil.Process(pid)
+        return sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])
+    except psutil.NoSuchProcess:
+        return 0

@@ -1,0 +1,46 @@
+"""What vLLM is started with, where the settings say nothing."""
+
+import pytest
+
+from reconfigure_daemon.engine_host import arguments
+from reconfigure_daemon.settings import Settings
+
+SPACE = {"max_num_seqs": {"values": [1, 8]}, "block_size": {"values": [32, 64]}}
+
+#: Importing vLLM is what these do; its dependencies' own warnings are not ours.
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
+
+
+def command_line(space: dict | None = None, **engine) -> list[str]:
+    settings = Settings.model_validate({"engine": engine, "space": space or SPACE})
+    return arguments.command_line(settings, settings.configuration_space().default(), "/cache/some/folder")
+
+
+def test_the_small_model_has_a_name_that_people_can_type():
+    """Its folder in the cache is not what clients have to ask for; another model keeps vLLM's own name."""
+    line = command_line()
+    assert line[line.index("--served-model-name") + 1] == "SmolLM2-135M-Instruct"
+    assert "--served-model-name" not in command_line(model="/models/other")
+
+
+def test_on_cpu_nothing_is_compiled_unless_the_settings_say_so(monkeypatch: pytest.MonkeyPatch):
+    """A GPU keeps vLLM's own default; a setting or a knob of the space wins over ours."""
+    from vllm.platforms import current_platform
+
+    monkeypatch.setattr(type(current_platform), "is_cpu", lambda _: True)
+    assert "--enforce-eager" in command_line()
+    assert "--no-enforce-eager" in command_line(arguments={"enforce_eager": False})
+    eager = {"values": [False, True]}
+    assert "--no-enforce-eager" in command_line({**SPACE, "enforce_eager": eager})
+    monkeypatch.setattr(type(current_platform), "is_cpu", lambda _: False)
+    assert not any("enforce-eager" in word for word in command_line())
+
+
+def test_a_core_boots_with_the_largest_hot_values():
+    """Hot moves must fit inside what was booted; cold values are the configuration's own."""
+    line = command_line()
+    assert line[line.index("--max-num-seqs") + 1] == "8"
+    assert line[line.index("--block-size") + 1] == "32"
