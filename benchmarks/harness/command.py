@@ -16,6 +16,7 @@ from rich.console import Console
 from benchmarks.harness.background import watched_background
 from benchmarks.harness.result import Result, show
 from benchmarks.harness.rows import Row
+from benchmarks.readme import main as bring_readme_up_to_date
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
 
@@ -73,6 +74,8 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
     if path is not None:
         result.write(path)
         console.print(f"written to {path}")
+    if path is not None and path == result.path:
+        bring_readme_up_to_date()
     return 0 if result.met else 1
 
 
