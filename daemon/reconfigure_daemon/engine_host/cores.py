@@ -43,6 +43,7 @@ class Core:
         booted_at: wall clock.
         boot_s: from the request to ready.
         heard_s: monotonic time of its latest output.
+        first_answer: the first token of its warm-up; None if it has not been warmed up.
     """
 
     id: int
@@ -53,6 +54,7 @@ class Core:
     boot_s: float
     heard_s: float = field(default_factory=time.monotonic)
     reader: asyncio.Task[None] | None = None
+    first_answer: int | None = None
 
     @property
     def pids(self) -> list[int]:

@@ -21,7 +21,7 @@ from reconfigure_daemon.engine_host.live_requests import Ledger
 from reconfigure_daemon.engine_host.recovery import Recovery
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
-from reconfigure_daemon.engine_host.warm_up import WarmUpWrong
+from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
 from reconfigure_daemon.errors import ActionInProgress, EngineHostFault
 from reconfigure_daemon.ports import (
     ActionState,
@@ -72,7 +72,7 @@ class VllmHost:
         """Boot the first core; the router stands on it from then on.
 
         Raises:
-            CoreBootFailed, ConfigurationRefusedByVllm: vLLM's own reason.
+            CoreBootFailed, ConfigurationRefusedByVllm, WarmUpWrong: vLLM's own reason, or what it answered.
         """
         with self._acting("boot", HostPhase.BOOTING):
             config = self._make_config(configuration)
@@ -83,6 +83,7 @@ class VllmHost:
             self.router = CoreRouter(core, self.ledger)
             self.router.on_core_death = self._core_died
             await self._prepare(core)
+            await warm_up(self.router, core)
         return core
 
     def _make_config(self, configuration: Configuration) -> Any:

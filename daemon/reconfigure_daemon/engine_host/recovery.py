@@ -41,6 +41,7 @@ class Recovery:
         core = await self._boot_within_bounds(booter, dead.configuration, make_config)
         router.attach(core)
         router.serving = core
+        core.first_answer = dead.first_answer
         await prepare(core)
         router.ledger.collect_stalls()
         await router.move(router.ledger, core)

@@ -16,6 +16,7 @@ from reconfigure_daemon.engine_host.cores import CoreBootFailed
 from reconfigure_daemon.engine_host.front_end import engine_on_router
 from reconfigure_daemon.engine_host.host import VllmHost
 from reconfigure_daemon.engine_host.small_model import prepare_small_model
+from reconfigure_daemon.engine_host.warm_up import WarmUpWrong
 from reconfigure_daemon.errors import EngineUnavailable, ReconfigureError
 from reconfigure_daemon.settings import Settings, load_settings
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace, KnobValue
@@ -38,7 +39,7 @@ def run(config_path: Path, runtime: Path, initial: Mapping[str, KnobValue]) -> i
         import uvloop
 
         return int(uvloop.run(serve(settings, runtime, initial, support)))
-    except (ReconfigureError, CoreBootFailed, ConfigurationRefusedByVllm) as failure:
+    except (ReconfigureError, CoreBootFailed, ConfigurationRefusedByVllm, WarmUpWrong) as failure:
         log.error("%s: %s", type(failure).__name__, failure)  # the sentence is the message
         return 1
 

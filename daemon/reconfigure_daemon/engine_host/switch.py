@@ -28,7 +28,7 @@ from reconfigure_policies.domain.configuration import Configuration
 PRECOPY_ROUNDS = 6
 PRECOPY_ENOUGH_S = 0.1  # a round this short leaves little for the groups
 GROUP_COPY_S = 0.25  # streams move in groups that take at most about this long to copy ahead
-LARGEST_GROUP = 32
+LARGEST_GROUP = 16
 GROUP_PATIENCE_S = 2.0  # a stream may wait its turn behind a smaller running cap; the next group then goes on
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
