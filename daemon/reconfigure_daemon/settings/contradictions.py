@@ -23,7 +23,14 @@ _OWN_KEYS = {"host": "engine.host", "port": "engine.port", "model": "engine.mode
 def contradictions(settings: Settings) -> list[Contradiction]:
     """Every disagreement between keys, each at the key to change."""
     space = [fault for name, knob in settings.space.items() for fault in _knob(name, knob)]
-    return [*space, *_largest(settings), *_objectives(settings), *_arguments(settings), *_addresses(settings)]
+    return [
+        *space,
+        *_largest(settings),
+        *_objectives(settings),
+        *_governor(settings),
+        *_arguments(settings),
+        *_addresses(settings),
+    ]
 
 
 def is_loopback(host: str) -> bool:
@@ -70,6 +77,22 @@ def _objectives(settings: Settings) -> Iterator[Contradiction]:
                 yield at, f"there is no knob {name!r} in the space; {hint}"
             elif not _allows(knob, value):
                 yield at, _outside(value, knob) + f"; choose one of them or add it to space.{name}.values"
+
+
+def _governor(settings: Settings) -> Iterator[Contradiction]:
+    """It slows decoding down as far as the SLO allows, so the SLO must say how far, and the space by what steps."""
+    if not settings.governor.enabled:
+        return
+    at = ("governor", "enabled")
+    if settings.slo.tpot_s is None and settings.slo.e2e_latency_s is None:
+        yield at, "found true, and nothing says how slow an answer may be; set slo.tpot_s, e.g. 0.05, or false"
+    pacing = settings.space.get("pacing_interval_s")
+    if pacing is None or len(pacing.values) < 2:
+        yield (
+            at,
+            "found true, and there is no pace to choose; give space.pacing_interval_s several values, e.g."
+            " [0, 0.01, 0.02, 0.03, 0.045]",
+        )
 
 
 def _arguments(settings: Settings) -> Iterator[Contradiction]:

@@ -90,6 +90,14 @@ class SloSettings(Section):
         return ServiceLevelObjective(**self.model_dump())
 
 
+class GovernorSettings(Section):
+    """Moves hot knobs by itself so that they cost the least energy inside the SLO."""
+
+    enabled: bool = False
+    objective: Objective = Objective.ENERGY  # it governs while this one is in force
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of every latency's limit that it keeps free
+
+
 class ControlApiSettings(Section):
     """The control plane's HTTP. Beyond loopback a token file (mode 600) is required."""
 
@@ -137,6 +145,7 @@ class Settings(Section):
     objectives: dict[Objective, dict[str, Value]] = {}  # the named configuration of each objective
     start_objective: Objective = Objective.THROUGHPUT
     slo: SloSettings = SloSettings()
+    governor: GovernorSettings = GovernorSettings()
     switch: SwitchSettings = SwitchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     metering: MeteringSettings = MeteringSettings()

@@ -1,0 +1,180 @@
+"""One step of the governor: a sample in, a target and its reason out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from reconfigure_policies.decision.governor.alarms import alarm
+from reconfigure_policies.decision.governor.limits import GovernorLimits
+from reconfigure_policies.decision.governor.reasons import change_words, cheaper_words, load_words, unmet_words
+from reconfigure_policies.decision.governor.sample import EngineSample
+from reconfigure_policies.decision.governor.search import Search
+from reconfigure_policies.decision.governor.state import GovernorState
+from reconfigure_policies.decision.governor.tails import Latency
+from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.step_cost import Setting
+
+#: After an alarm nothing is slowed down for this long.
+_CALM_S = 5.0
+
+#: Searches of the whole space are this far apart.
+_SEARCH_S = 5.0
+
+#: Arrivals may grow by this factor before a setting that is slowed down to no longer holds.
+_GROWTH = 1.3
+
+#: Least share of the energy that a change must save.
+_WORTH = 0.03
+
+#: How many values the pace may slow down at once while energy predictions are unproven or off by more than this.
+_UNPROVEN_VALUES, _PROVEN_ERROR = 2, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """What the governor wants.
+
+    Attributes:
+        state: for the next call.
+        changes: hot knobs to set now; empty to leave everything as it is.
+        reason: one sentence with its numbers; "" without changes, but for news that no setting holds the service
+            level, or that one does again.
+    """
+
+    state: GovernorState
+    changes: Mapping[str, KnobValue] = field(default_factory=dict)
+    reason: str = ""
+
+
+def govern(
+    state: GovernorState, sample: EngineSample, configuration: Mapping[str, KnobValue], limits: GovernorLimits
+) -> Governed:
+    """Decide once, about every second.
+
+    Args:
+        state: from the last call; `GovernorState()` at first, `GovernorState(model=...)` for another core.
+        sample: what happened since then.
+        configuration: the hot knobs that the engine was asked for.
+        limits: what may be chosen and what must hold.
+    """
+    setting = limits.setting_of(configuration)
+    alarmed = alarm(sample, state.waiting, state.load, setting, limits.slo)
+    state = state.after(sample, setting, limits)
+    turn = _Turn(state, sample, configuration, setting, limits)
+    if alarmed is not None:
+        return turn.give_back(alarmed)
+    if not state.is_ready:
+        return Governed(state)
+    broken = state.tails.broken(limits.slo.attainment)
+    if broken is not None:
+        return turn.back_off(broken)
+    return turn.seek()
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """One call of `govern` after the sample was taken in."""
+
+    state: GovernorState
+    sample: EngineSample
+    configuration: Mapping[str, KnobValue]
+    setting: Setting
+    limits: GovernorLimits
+
+    def give_back(self, why: str) -> Governed:
+        """Everything at once, whatever was saved."""
+        calm = replace(self, state=replace(self.state, calm_from_s=self.state.elapsed_s + _CALM_S))
+        return calm.to(self.fastest, why)
+
+    def back_off(self, latency: Latency) -> Governed:
+        """Measured tails come too near: go on with less, or say that nothing is left to give back."""
+        why = f"{latency} came too near to its limit for more than {1 - self.limits.slo.attainment:.2g} of the requests"
+        if self.setting == self.fastest:
+            if self.state.elapsed_s > self.state.near_s + _CALM_S:
+                return self.seek()  # what broke the tail, e.g. a burst, is over
+            return self.unmet(why)
+        if latency is Latency.TTFT:  # arrivals break the pace, so a little less of it would not help them
+            return self.give_back(why)
+        cautious = replace(self, state=self.state.more_cautious())
+        return cautious.to(cautious.faster() or cautious.fastest, why)
+
+    def seek(self) -> Governed:
+        """Speed up as soon as the setting does not hold; otherwise look for a cheaper one from time to time."""
+        if not self.search.holds(self.setting):
+            return self.rescue()
+        if not self.state.may_slow_down or self.state.elapsed_s < self.state.searched_s + _SEARCH_S:
+            return self.met()
+        return replace(self, state=replace(self.state, searched_s=self.state.elapsed_s)).cheaper()
+
+    def rescue(self) -> Governed:
+        """The setting does not hold the service level: take one that does, or the fastest."""
+        why, target = unmet_words(self.search, self.setting), self.faster()
+        if target is not None and (self.state.may_slow_down or not _slows(self.setting, target)):
+            return self.to(target, f"{load_words(self.state.load)} {why}")
+        if self.setting == self.fastest:
+            return self.unmet(why)
+        return self.to(self.fastest, f"no setting holds the service level: {why}")
+
+    def cheaper(self) -> Governed:
+        """Move to the cheapest setting, if that is worth it."""
+        best = self.search.best(_GROWTH)
+        if best is None:
+            return self.met()
+        target = self._within_reach(best)
+        now, then = self.search.expected(self.setting), self.search.expected(target)
+        if then.energy_per_output_token_j > (1 - _WORTH) * now.energy_per_output_token_j:
+            return self.met()
+        return self.to(target, cheaper_words(self.state.load, self.limits, now, then))
+
+    def faster(self) -> Setting | None:
+        """The cheapest setting that holds and is not paced more slowly than the present one; None if there is none."""
+        interval_s = self.setting.pacing_interval_s
+        best = self.search.best(_GROWTH, interval_s) or self.search.best(1.0, interval_s)
+        return None if best == self.setting else best
+
+    @property
+    def search(self) -> Search:
+        """Over what is known now."""
+        return self.state.search(self.limits)
+
+    @property
+    def fastest(self) -> Setting:
+        """What is given back."""
+        return self.search.fastest
+
+    def _within_reach(self, target: Setting) -> Setting:
+        """The target, or a part of the way while predictions are unproven."""
+        error, intervals_s = self.state.model.energy.error, self.limits.intervals_s
+        if error is not None and error <= _PROVEN_ERROR:
+            return target
+        next_s = [s for s in intervals_s if s > self.setting.pacing_interval_s][:_UNPROVEN_VALUES]
+        most_s = next_s[-1] if next_s else self.setting.pacing_interval_s
+        return replace(target, pacing_interval_s=min(target.pacing_interval_s, most_s))
+
+    def to(self, target: Setting, why: str) -> Governed:
+        """Change to a setting; nothing where it is asked for already."""
+        changes = self.limits.changes(self.configuration, target)
+        if not changes:
+            return Governed(self.state)
+        state = replace(self.state.changed(_slows(self.setting, target), self.sample), unmet=None)
+        return Governed(state, changes, f"Adjust {change_words(self.configuration, changes)}: {why}.")
+
+    def unmet(self, why: str) -> Governed:
+        """Told once, until it is over."""
+        told = "" if self.state.unmet else f"No setting holds the service level: {why}; the fastest one stays."
+        return Governed(replace(self.state, unmet=why), reason=told)
+
+    def met(self) -> Governed:
+        """All is well; told if it was not."""
+        told = "The service level can be held again." if self.state.unmet else ""
+        return Governed(replace(self.state, unmet=None), reason=told)
+
+
+def _slows(before: Setting, after: Setting) -> bool:
+    """Whether any bound becomes tighter."""
+    return (
+        after.pacing_interval_s > before.pacing_interval_s
+        or after.max_num_seqs < before.max_num_seqs
+        or after.max_num_batched_tokens < before.max_num_batched_tokens
+    )

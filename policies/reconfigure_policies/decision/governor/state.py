@@ -1,0 +1,147 @@
+"""What the governor remembers from one sample to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import inf
+from statistics import median
+
+from reconfigure_policies.decision.governor.limits import GovernorLimits
+from reconfigure_policies.decision.governor.load import Load
+from reconfigure_policies.decision.governor.sample import EngineSample
+from reconfigure_policies.decision.governor.search import Search
+from reconfigure_policies.decision.governor.tails import Tails
+from reconfigure_policies.domain.workload import RequestRecord
+from reconfigure_policies.step_cost import Setting, StepCostModel
+
+#: Least time between a change and one that slows down.
+SHORTEST_HOLD_S = 5.0
+_LONGEST_HOLD_S = 300.0
+
+#: Arrival rates within this factor are the same load: to turn round under it is to oscillate.
+_SAME_LOAD = 1.3
+
+#: After a broken tail, this much less of the allowance is used ...
+_CAUTION = 0.85
+#: ... for at least this long, and twice as long after every further one.
+_CAUTIOUS_S = 60.0
+_MOST_CAUTIOUS_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorState:
+    """Everything that one call of `govern` leaves for the next. Times count from the first sample.
+
+    Attributes:
+        model: what steps cost; keep it per core configuration, and start a core of the same kind with it.
+        load: what arrives.
+        tails: measured latencies since the last change.
+        elapsed_s: the time now.
+        changed_s: when the setting was last changed.
+        changed_at_s: the same on the host's clock: requests that arrived earlier say nothing of the setting.
+        calm_from_s: nothing is slowed down before this time.
+        hold_s: time between a change and one that slows down; doubles with every turn under the same load.
+        slowed: whether the last change slowed down.
+        changed_rps: the arrival rate at the last change.
+        near_s: when a request last came too near to a limit.
+        searched_s: when the whole space was last searched.
+        caution: share of the latencies' allowance that is used.
+        cautious_until_s, cautious_s: when more of it is tried again, and how long the next such wait is.
+        waiting: requests that waited at the last sample.
+        unmet: why no setting holds the service level, or None.
+    """
+
+    model: StepCostModel = field(default_factory=StepCostModel)
+    load: Load = field(default_factory=Load)
+    tails: Tails = field(default_factory=Tails)
+    elapsed_s: float = 0.0
+    changed_s: float = 0.0
+    changed_at_s: float = -inf
+    calm_from_s: float = 0.0
+    hold_s: float = SHORTEST_HOLD_S
+    slowed: bool = False
+    changed_rps: float = 0.0
+    near_s: float = -inf
+    searched_s: float = -inf
+    caution: float = 1.0
+    cautious_until_s: float = 0.0
+    cautious_s: float = _CAUTIOUS_S
+    waiting: int = 0
+    unmet: str | None = None
+
+    def after(self, sample: EngineSample, setting: Setting, limits: GovernorLimits) -> GovernorState:
+        """With another sample, taken under a setting."""
+        records = [record for record in sample.records if record.arrived_s >= self.changed_at_s]
+        model = self.model
+        if sample.steps is not None:
+            model = model.learned(sample.duration_s, sample.steps, sample.energy_j)
+        now_s = self.elapsed_s + sample.duration_s
+        tails = self.tails.after(records, limits.slo, limits.margin, sample.duration_s)
+        state = replace(
+            self,
+            model=model,
+            load=self.load.after(sample),
+            tails=tails,
+            near_s=now_s if tails.near > self.tails.near else self.near_s,
+            elapsed_s=now_s,
+            waiting=sample.waiting,
+        )
+        return state.with_ttft(records, setting, limits).less_cautious()
+
+    def changed(self, setting_slows: bool, sample: EngineSample) -> GovernorState:
+        """After a change of the setting; whoever turns round under the same load waits longer the next time."""
+        rate_rps = self.load.recent_rps.mean
+        same_load = max(rate_rps, self.changed_rps) <= _SAME_LOAD * min(rate_rps, self.changed_rps)
+        hold_s = self.hold_s if same_load else SHORTEST_HOLD_S
+        if same_load and setting_slows != self.slowed:
+            hold_s = min(2 * hold_s, _LONGEST_HOLD_S)
+        return replace(
+            self,
+            tails=Tails(),
+            changed_s=self.elapsed_s,
+            changed_at_s=sample.ended_s,
+            hold_s=hold_s,
+            slowed=setting_slows,
+            changed_rps=rate_rps,
+        )
+
+    def more_cautious(self) -> GovernorState:
+        """After measured tails came too near to their limits."""
+        return replace(
+            self,
+            caution=self.caution * _CAUTION,
+            cautious_until_s=self.elapsed_s + self.cautious_s,
+            cautious_s=min(2 * self.cautious_s, _MOST_CAUTIOUS_S),
+        )
+
+    def search(self, limits: GovernorLimits) -> Search:
+        """A search by what is known now."""
+        return Search(self.model, self.load, limits, self.caution)
+
+    @property
+    def may_slow_down(self) -> bool:
+        """Whether enough time has passed since the last change and the last alarm."""
+        return self.elapsed_s >= max(self.calm_from_s, self.changed_s + self.hold_s)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether load and steps have been seen for long enough to predict anything."""
+        return self.elapsed_s >= SHORTEST_HOLD_S and self.load.is_known and self.model.is_learned
+
+    def with_ttft(self, records: list[RequestRecord], setting: Setting, limits: GovernorLimits) -> GovernorState:
+        """Learn what a first token takes beyond the engine's own steps."""
+        measured = [record.ttft_s for record in records if record.ttft_s is not None]
+        if not measured or not self.is_ready:
+            return self
+        predicted_s = self.search(limits).expected(setting).ttft_s
+        if predicted_s == inf:
+            return self
+        weight = min(0.2, 0.02 * len(measured))
+        return replace(self, model=self.model.with_ttft(median(measured), predicted_s, weight))
+
+    def less_cautious(self) -> GovernorState:
+        """With a little more of the allowance again, once the time for it has come."""
+        if self.caution == 1 or self.elapsed_s < self.cautious_until_s:
+            return self
+        caution = min(1.0, self.caution / _CAUTION)
+        return replace(self, caution=caution, cautious_until_s=self.elapsed_s + self.cautious_s)

@@ -1,0 +1,152 @@
+"""Whatever the governor is shown, its targets stay in the space, and speed comes back at once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconfigure_policies.decision.governor import (
+    EngineReading,
+    EngineSample,
+    GovernorLimits,
+    GovernorState,
+    govern,
+    sample_between,
+)
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
+from reconfigure_policies.domain.objective import ServiceLevelObjective
+from reconfigure_policies.domain.workload import FinishReason, IterationTotals, RequestRecord
+from tests.simulation.governed import SLO, SPACE, governed
+from tests.simulation.plant import poisson
+
+LIMITS = GovernorLimits.of(SPACE, SPACE.default(), SLO)
+
+
+@cache
+def experienced():
+    """A governor that has settled on a pace at ten requests a second."""
+    run = governed(poisson(10, 60), 60)
+    assert run.configuration["pacing_interval_s"] > 0
+    return run.state, run.configuration
+
+
+def quiet(state, **facts):
+    """A second like those that it has settled under, but for what is given."""
+    ended_s = 1000.0 + state.elapsed_s
+    return EngineSample(**{"ended_s": ended_s, "duration_s": 1.0, "arrivals": 10, "prompt_tokens": 5120, **facts})
+
+
+def record(ended_s, ttft_s=0.02, tpot_s=0.03, tokens=100):
+    latency_s = ttft_s + tpot_s * (tokens - 1)
+    return RequestRecord(ended_s - latency_s, ttft_s, latency_s, 512, 0, tokens, tpot_s, FinishReason.LENGTH)
+
+
+samples = st.builds(
+    EngineSample,
+    ended_s=st.floats(1, 1e6),
+    duration_s=st.floats(0.05, 30),
+    arrivals=st.integers(0, 500),
+    finished=st.integers(0, 500),
+    preemptions=st.integers(0, 3),
+    prompt_tokens=st.integers(0, 500_000),
+    cached_prompt_tokens=st.integers(0, 500_000),
+    output_tokens=st.integers(0, 100_000),
+    running=st.integers(0, 300),
+    waiting=st.integers(0, 300),
+    energy_j=st.none() | st.floats(0, 1e5),
+    records=st.lists(
+        st.builds(record, st.floats(1, 1e6), st.floats(1e-4, 10), st.floats(1e-4, 1), st.integers(1, 2000)), max_size=8
+    ).map(tuple),
+)
+
+
+@settings(deadline=None)  # the first example waits for a governor with experience
+@given(st.lists(samples, max_size=40), st.booleans(), st.sampled_from([0.001, 0.05, 0.3]), st.booleans())
+def test_targets_stay_in_the_space(history, knows, tpot_s, whole):
+    """No history of samples, however odd, makes it name a knob or a value that the space does not allow."""
+    space = SPACE if whole else ConfigurationSpace(SPACE.knobs[:1])
+    limits = GovernorLimits.of(space, space.default(), ServiceLevelObjective(1.0, tpot_s))
+    state, configuration = experienced() if knows else (GovernorState(), space.default())
+    configuration = Configuration({name: configuration[name] for name in space.default()})
+    for sample in history:
+        step = govern(state, sample, configuration, limits)
+        space.check(step.changes)
+        assert bool(step.reason) or not step.changes
+        state, configuration = step.state, configuration.with_changes(step.changes)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [{"arrivals": 100}, {"running": 240}, {"waiting": 60}, {"preemptions": 2}],
+    ids=["surge", "near the cap", "queue", "preempted"],
+)
+def test_any_alarm_ends_pacing_in_the_same_call(facts):
+    """A tenfold surge, a full batch, a queue or a lost place: no pace is left, and the caps are the largest."""
+    state, configuration = experienced()
+    step = govern(state, quiet(state, **facts), configuration, LIMITS)
+    after = configuration.with_changes(step.changes)
+    assert after["pacing_interval_s"] == 0
+    assert after["max_num_seqs"] == 256
+    assert next(str(value) for value in facts.values()) in step.reason
+
+
+@settings(deadline=None)  # the first example waits for a governor with experience
+@given(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
+def test_more_load_never_slows_down(arrivals, running, waiting):
+    """If a second makes it give back, a worse one does too: giving back is monotone."""
+    state, configuration = experienced()
+    mild = govern(state, quiet(state, arrivals=arrivals, running=running, waiting=waiting), configuration, LIMITS)
+    worse = quiet(state, arrivals=2 * arrivals, running=running + 50, waiting=waiting + 50)
+    if mild.changes.get("pacing_interval_s") == 0:
+        assert govern(state, worse, configuration, LIMITS).changes["pacing_interval_s"] == 0
+
+
+def test_after_an_alarm_it_waits_before_it_slows_down_again():
+    """Calm seconds must pass first; an alarm in between starts the wait anew."""
+    state, configuration = experienced()
+    step = govern(state, quiet(state, arrivals=100), configuration, LIMITS)
+    configuration, waited = configuration.with_changes(step.changes), 0
+    while "pacing_interval_s" not in (step := govern(step.state, quiet(step.state), configuration, LIMITS)).changes:
+        waited += 1
+        assert waited < 60
+    assert waited >= 4
+
+
+def test_measured_tails_near_the_limit_speed_it_up_and_make_it_cautious():
+    """Where requests come nearer to the limit than predicted, the pace gives way and less of the limit is used."""
+    state, configuration = experienced()
+    late = tuple(record(1000.0 + state.elapsed_s, tpot_s=0.0495, tokens=10) for _ in range(10))
+    step = govern(replace(state, changed_at_s=0.0), quiet(state, records=late), configuration, LIMITS)
+    assert step.changes["pacing_interval_s"] < configuration["pacing_interval_s"]
+    assert step.state.caution < 1
+    assert "TPOT came too near" in step.reason
+
+
+def test_requests_from_before_a_change_are_not_held_against_it():
+    """A slow answer that began under the old setting says nothing of the new one."""
+    state, configuration = experienced()
+    late = tuple(record(1000.0 + state.elapsed_s, tpot_s=0.4) for _ in range(10))
+    changed = replace(state, changed_at_s=999.0 + state.elapsed_s)
+    assert govern(changed, quiet(state, records=late), configuration, LIMITS).changes == {}
+
+
+def test_a_space_without_caps_and_budgets_is_governed_by_pace_alone():
+    """Knobs that the space does not have are never named."""
+    space = ConfigurationSpace((Knob("pacing_interval_s", Tier.HOT, (0.0, 0.02, 0.04), 0.0),))
+    run = governed(poisson(10, 60), 60, space=space)
+    assert dict(run.configuration) == {"pacing_interval_s": 0.04}
+
+
+def test_samples_come_from_one_host_only():
+    """Counters that went back, or no time at all between two readings, make no sample."""
+    earlier = EngineReading(IterationTotals(10.0, 5, 100, 0, 50, 4, 3, 0, 1, 0, 0.1), None, 500.0)
+    later = EngineReading(replace(earlier.totals, at_s=11.0, arrived=6, output_tokens=70), None, 620.0)
+    sample = sample_between(earlier, later)
+    assert (sample.duration_s, sample.arrivals, sample.output_tokens, sample.energy_j) == (1.0, 2, 20, 120.0)
+    assert sample.steps is None
+    assert sample_between(later, earlier) is None
+    assert sample_between(earlier, earlier) is None
