@@ -109,7 +109,7 @@ def test_status_tells_what_stock_would_cost():
 
 @pytest.mark.parametrize(("tpot_s", "share_of_stock"), [(0.2, 0.45), (0.05, 0.55)])
 def test_a_recorded_chat_service(tpot_s, share_of_stock):
-    """A quarter of an hour of Azure's conversations at recorded speed: inside the SLO, for about a third of the energy."""
+    """A quarter of an hour of Azure's conversations at recorded speed: in time, for about a third of the energy."""
     slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=tpot_s)
     arrivals = _azure("azure_2023_conv", 900)
     run, stock = governed(arrivals, 900, slo, warm_s=60), ungoverned(arrivals, 900, warm_s=60)
