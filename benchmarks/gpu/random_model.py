@@ -9,7 +9,8 @@ MISTRAL_7B = {
     "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 4096, "intermediate_size": 14336,
     "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 32000,
     "max_position_embeddings": 32768, "rms_norm_eps": 1e-5, "torch_dtype": "bfloat16", "bos_token_id": 1,
-    "eos_token_id": 2, "tie_word_embeddings": False, "hidden_act": "silu", "rope_theta": 10000.0, "sliding_window": None,
+    "eos_token_id": 2, "tie_word_embeddings": False, "hidden_act": "silu", "rope_theta": 10000.0,
+    "sliding_window": None,
 }  # fmt: skip
 
 
@@ -25,6 +26,11 @@ def write_random_model(directory: Path, shape: dict[str, object] | None = None) 
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>"},
     }  # fmt: skip
     (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "unk_token": "<unk>",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+    }
     (directory / "tokenizer_config.json").write_text(json.dumps(settings))
     return directory
