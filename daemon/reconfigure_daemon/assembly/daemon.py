@@ -10,6 +10,7 @@ from reconfigure_daemon.assembly.live_settings import LiveSettings
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop import ControlLoop
 from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.ports import HostPhase
 from reconfigure_daemon.store import Store
 from reconfigure_daemon.supervision import GuardedTask, Notifier, Shutdown, StopCause, run_guarded
 
@@ -42,6 +43,7 @@ class Daemon:
         self._meter_notices = meter_notices
         self._shutdown = Shutdown()
         self._status = ""
+        self._announced: str | None = None
 
     def notices(self) -> list[str]:
         """What an operator should know, from every room."""
@@ -88,6 +90,9 @@ class Daemon:
         standing = self._loop.orders.state
         self._metrics.observe_controller(standing.objective, standing.paused, self._store.degraded is not None)
         state = self._loop.sampler.state
+        if state is not None and state.phase is HostPhase.SERVING and state.host_id != self._announced:
+            self._announced = state.host_id
+            log.info("clients are served at %s/v1 with %s", state.openai_url, state.model)
         status = self._loop.keeper.error or (f"{state.phase}: {self._loop.target}" if state else "")
         if status != self._status:
             self._status = status
