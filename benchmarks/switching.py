@@ -16,7 +16,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -45,11 +45,11 @@ DTYPE = "float32"
 COLD_IN_TURN = (False, True, False, True, False)
 SEQUENTIAL_SHARE = 0.25
 
-#: Cold values that take turns, and hot ones that leave the scaled workload room.
+#: Cold values that take turns, and hot ones that leave the scaled workload room, the one at start first.
 COLD = ("block_size", (64, 32))
 HOT: dict[str, tuple[Any, ...]] = {
-    "max_num_seqs": (16, 32, 64),
-    "max_num_batched_tokens": (512, 1024, 2048),
+    "max_num_seqs": (64, 32, 16),
+    "max_num_batched_tokens": (2048, 1024, 512),
     "long_prefill_token_threshold": (0, 256),
     "pacing_interval_s": (0, 0.01, 0.02),
     "prefix_cache_reading": (True, False),
@@ -142,7 +142,7 @@ async def switched_replay(
 
 def schedule(count: int) -> Iterator[tuple[dict[str, Any], SwitchMode | None]]:
     """What to change, and in which mode if it is cold."""
-    draws = random.Random(SEED)
+    draws, hot = random.Random(SEED), {name: values[0] for name, values in HOT.items()}
     turns = [COLD_IN_TURN[number % len(COLD_IN_TURN)] for number in range(count)]
     sequential_from = sum(turns) - round(SEQUENTIAL_SHARE * sum(turns))
     cold = 0
@@ -151,7 +151,9 @@ def schedule(count: int) -> Iterator[tuple[dict[str, Any], SwitchMode | None]]:
             yield cold_change(cold), SwitchMode.OVERLAPPED if cold < sequential_from else SwitchMode.SEQUENTIAL
             cold += 1
         else:
-            yield hot_change(draws), None
+            changes = hot_change(draws, hot)
+            hot |= changes
+            yield changes, None
 
 
 def cold_change(number: int) -> dict[str, Any]:
@@ -160,10 +162,10 @@ def cold_change(number: int) -> dict[str, Any]:
     return {name: values[number % len(values)]}
 
 
-def hot_change(draws: random.Random) -> dict[str, Any]:
-    """Some hot knobs at once, each with some value."""
+def hot_change(draws: random.Random, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Some hot knobs at once, each with another of its values."""
     names = draws.sample(sorted(HOT), k=draws.randint(1, 3))
-    return {name: draws.choice(HOT[name]) for name in names}
+    return {name: draws.choice([value for value in HOT[name] if value != before[name]]) for name in names}
 
 
 def switch_rows(switches: Switches, wanted: int) -> list[Row]:
@@ -190,7 +192,7 @@ def main() -> int:
     """The command."""
     parser = command.options(__doc__)
     parser.add_argument("--switches", type=int, default=50, help="during the replay (default: 50)")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of arrivals (default: 10)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of arrivals (default: 8)")
     parser.add_argument("--sample", type=float, default=0.1, help="share of the trace's requests (default: 0.1)")
     parser.add_argument("--scale-tokens", type=float, default=0.2, help="of its lengths (default: 0.2)")
     parser.add_argument("--max-prompt", type=int, default=256, help="longer prompts are cut (default: 256)")

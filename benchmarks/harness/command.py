@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ class Findings:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+#: Exit code of a process that was interrupted, as shells have it.
+INTERRUPTED = 130
+
 Measure = Callable[[argparse.Namespace, Console], Awaitable[Findings]]
 
 
@@ -50,7 +54,8 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
     """Measure, print the table and write the result.
 
     Returns:
-        The exit code: 0 if every target was reached, 1 if one was missed or the benchmark could not run.
+        The exit code: 0 if every target was reached, 1 if one was missed or the benchmark could not run, 130 if it
+        was interrupted.
     """
     arguments = parser.parse_args(argv)
     console = Console(highlight=False)
@@ -60,6 +65,11 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
     except ReconfigureError as fault:
         print(f"benchmarks.{name}: {fault}", file=sys.stderr)
         return 1
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print(
+            f"benchmarks.{name}: interrupted; nothing was written, and what it had started has ended", file=sys.stderr
+        )
+        return INTERRUPTED
     result = Result(
         name,
         arguments.engine,
@@ -80,6 +90,10 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
 
 
 async def _measured(measure: Measure, arguments: argparse.Namespace, console: Console) -> Findings:
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it with Ctrl-C ignored
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with watched_background() as background:
         findings = await measure(arguments, console)
     findings.notes.append(f"Meanwhile other processes kept {background.cores:.2f} of the cores busy, on average.")

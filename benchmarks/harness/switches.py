@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.harness.daemon import Daemon, applied
+from benchmarks.harness.daemon import Daemon
 from reconfigure_daemon.ports import SwitchMode
 
 
@@ -36,7 +36,7 @@ class Switches:
         measurements = outcome.measurements if outcome is not None else {}
         kind = kind_of(detail, measurements)
         self.made.append({"changes": dict(changes), "kind": kind, "duration_s": duration_s, **measurements})
-        if not applied(result):
+        if outcome is None or outcome.kind != "applied":
             self.not_applied.append(f"{dict(changes)}: {detail}")
         return f"{dict(changes)}, {kind}, in {duration_s:.2f} s: {detail}"
 
