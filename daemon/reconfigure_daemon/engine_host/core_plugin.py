@@ -109,6 +109,7 @@ def _read(core: Any) -> dict[str, Any]:
         "enforced": scheduler.enforced_knobs(),
         "running": len(scheduler.running),
         "waiting": len(scheduler.waiting),
+        "steps": scheduler.step_totals(),
     }
 
 

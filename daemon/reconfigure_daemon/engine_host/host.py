@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from reconfigure_daemon.engine_host import arguments, memory
 from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
@@ -38,6 +40,7 @@ from reconfigure_daemon.ports import (
 )  # fmt: skip
 from reconfigure_daemon.settings import HOT_KNOBS, Settings
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
+from reconfigure_policies.domain.steps import StepTotals
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ class VllmHost:
     async def state(self) -> HostState:
         """See `ports.EngineHost.state`."""
         serving = self.router.serving if self.router is not None else None
-        await self._read_enforced(serving)
+        await self._read_core(serving)
         return HostState(
             host_id=self._host_id, pid=os.getpid(), started_at=self._started_at, engine="vllm",
             engine_version=self._support.version, model=self._model,
@@ -251,10 +254,11 @@ class VllmHost:
 
     async def telemetry(self, after: int) -> TelemetryBatch:
         """See `ports.EngineHost.telemetry`."""
+        steps = await self._read_core(self.router.serving if self.router is not None else None)
         records, next_after, dropped = self.ledger.records_after(after)
         return TelemetryBatch(
             host_id=self._host_id, now_s=time.monotonic(), next_after=next_after, dropped=dropped,
-            records=records, totals=self.ledger.totals(),
+            records=records, totals=self.ledger.totals(), steps=steps,
         )  # fmt: skip
 
     async def stop(self, drain_timeout_s: float) -> None:
@@ -265,12 +269,15 @@ class VllmHost:
 
     # --- what is in force --------------------------------------------------------------------------------------------
 
-    async def _read_enforced(self, core: Core | None) -> None:
+    async def _read_core(self, core: Core | None) -> StepTotals | None:
+        """Take the hot knobs that a core enforces; returns its step sums, None when they could not be read."""
         if core is None or not self._support.live_switching or self._phase is not HostPhase.SERVING:
-            return
-        with contextlib.suppress(Exception):  # a core in a long step or in trouble: the last reading stands
+            return None
+        with contextlib.suppress(Exception):  # a core in trouble: the last reading of the knobs stands
             read = await asyncio.wait_for(core.utility("reconfigure_read"), READ_TIMEOUT_S)
             self._enforced_hot = read["enforced"]
+            return _STEP_TOTALS.validate_python(read["steps"])
+        return None
 
     def _enforced(self, core: Core | None) -> dict[str, KnobValue]:
         if core is None:
@@ -303,6 +310,7 @@ class VllmHost:
             self._router.give_up(failure)
 
 
+_STEP_TOTALS = TypeAdapter(StepTotals)
 _TARGET_FAILURES = (
     CoreBootFailed, WarmUpWrong, TargetNotSettled, arguments.ConfigurationRefusedByVllm, TimeoutError,
 )  # fmt: skip

@@ -17,6 +17,7 @@ from vllm.v1.core.sched.interface import PauseState
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from reconfigure_daemon.engine_host.resumption import generated_tokens
+from reconfigure_daemon.engine_host.step_account import StepAccount
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.scheduler import Scheduler as _Above
@@ -47,6 +48,8 @@ class HotKnobs(_Above):
         self._last_step_s = 0.0
         self._input_queue: Any = None
         self._ungrammared: dict[str, list[int]] = {}
+        self._kv_capacity_tokens = float(self.cache_config.num_gpu_blocks * self.block_size)
+        self._steps = StepAccount()
 
     def bind_input_queue(self, input_queue: Any) -> None:
         """Let arrivals break the pacing wait; without it pacing does nothing."""
@@ -115,7 +118,19 @@ class HotKnobs(_Above):
             if self._arrival_breaks_wait():
                 return self._empty_step(*args, **kwargs)  # the core takes it in, and the next step holds it too
         self._last_step_s = time.monotonic()
-        return self._plan_step(*args, **kwargs)
+        step = self._plan_step(*args, **kwargs)
+        self._steps.begin(step, self._last_step_s, self.kv_cache_manager.usage * self._kv_capacity_tokens)
+        return step
+
+    def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
+        """Take a step's result as vLLM does, and account for the step."""
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        self._steps.end(scheduler_output, time.monotonic())
+        return outputs
+
+    def step_totals(self) -> dict[str, Any]:
+        """Sums over all steps so far, a `StepTotals` in plain values."""
+        return self._steps.totals(self._kv_capacity_tokens)
 
     def _plan_step(self, *args: Any, **kwargs: Any) -> Any:
         with self._planning:
@@ -130,9 +145,8 @@ class HotKnobs(_Above):
     def _decodes_only(self) -> bool:
         if any(r.num_computed_tokens < r.num_prompt_tokens or not r.num_output_tokens for r in self.running):
             return False
-        cap = self.max_num_active_reqs if self._has_active_cap else self.max_num_running_reqs
         _, waiting = self.get_request_counts()  # every queue of newcomers, whatever this version calls them
-        return len(self.running) >= cap or not waiting
+        return not waiting
 
     def _empty_step(self, *args: Any, **kwargs: Any) -> Any:
         saved = self._pause_state

@@ -28,6 +28,7 @@ FRONT_END_NAMES = (
 CORE_NAMES = (
     "vllm.v1.core.sched.scheduler:Scheduler.schedule",
     "vllm.v1.core.sched.scheduler:Scheduler.add_request",
+    "vllm.v1.core.sched.scheduler:Scheduler.update_from_output",
     "vllm.v1.core.sched.scheduler:Scheduler.get_grammar_bitmask",
     "vllm.v1.core.sched.scheduler:Scheduler.get_request_counts",
     "vllm.v1.core.sched.async_scheduler:AsyncScheduler",
