@@ -1,6 +1,7 @@
 """Writes the committed figures into README.md, between its two markers: `python -m benchmarks.readme`.
 
-Only figures with a target are shown; the others are in the results, for understanding these. No figure enters the README by hand; a unit test fails while the two disagree.
+Only figures with a target are shown; the others are in the results, for understanding these. No figure enters the
+README by hand; a unit test fails while the two disagree.
 """
 
 from __future__ import annotations
