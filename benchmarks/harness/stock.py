@@ -42,16 +42,21 @@ async def stock_server(settings: Settings, folder: Path) -> AsyncIterator[str]:
     server = ServerProcess([sys.executable, "-m", SERVER, *line], folder / "stock.log", environ, folder)
     url = f"http://127.0.0.1:{own_port.engine.port}"
     try:
-        await _healthy(server, url)
+        await healthy(server, url)
         yield url
     finally:
         await asyncio.to_thread(server.end, signal.SIGTERM, STOP_TIMEOUT_S)
 
 
-async def _healthy(server: ServerProcess, url: str) -> None:
+async def healthy(server: ServerProcess, url: str) -> None:
+    """Wait until a plain server answers.
+
+    Raises:
+        ServerFailed: if it ended instead.
+    """
     async with aiohttp.ClientSession() as session:
 
-        async def healthy() -> bool:
+        async def answers() -> bool:
             if not server.running:
                 raise server.failure("plain vLLM ended before it served")
             try:
@@ -60,4 +65,4 @@ async def _healthy(server: ServerProcess, url: str) -> None:
             except (aiohttp.ClientError, OSError):
                 return False
 
-        await until(healthy, START_TIMEOUT_S, "plain vLLM to serve", interval_s=0.2)
+        await until(answers, START_TIMEOUT_S, "plain vLLM to serve", interval_s=0.2)
