@@ -1,7 +1,8 @@
 """What runs inside every process of a core that the engine host started: utilities, resumed state, an error journal.
 
 vLLM loads it through the `vllm.general_plugins` entry point before a core or a worker is built. It does nothing
-in a vLLM that the engine host did not start: the journal's directory in the environment is the sign.
+in a vLLM that the engine host did not start: the journal's directory in the environment is the sign. Nor does it in the
+host itself, where vLLM loads it as well: the host must outlive the controller that started it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,6 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from reconfigure_daemon.engine_host import resumed_state
-
 JOURNAL_VARIABLE = "RECONFIGURE_CORE_JOURNAL"
 PR_SET_PDEATHSIG = 1
 
@@ -23,7 +22,7 @@ PR_SET_PDEATHSIG = 1
 def register() -> None:
     """Entry point; harmless to call twice."""
     directory = os.environ.get(JOURNAL_VARIABLE)
-    if not directory:
+    if not directory or multiprocessing.parent_process() is None:
         return
     die_with_parent()
     keep_errors(Path(directory))
