@@ -56,6 +56,7 @@ def snapshot_of(
         previous=standing.previous,
         named=settings.named_configurations(),
         draining=_draining(settings.configuration_space(), enforced, asked or {}),
+        asked=standing.target if standing.governed else None,
     )
 
 

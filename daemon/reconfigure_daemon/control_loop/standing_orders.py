@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from reconfigure_daemon.ports import Journal
 from reconfigure_policies.decision import after_expiry, is_over, with_objective
+from reconfigure_policies.decision.governor import GOVERNED_KNOBS
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
+from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord
-from reconfigure_policies.domain.objective import IntentKind, Objective
+from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
 
 #: Configurations that a rollback can look back on.
 _PREVIOUS = 20
@@ -31,18 +33,46 @@ class StandingOrders:
         self.state = await self._journal.load_state() or self.state
 
     async def pause(self, paused: bool) -> None:
-        """Stop automatic changes, or let them go on."""
-        await self._keep(replace(self.state, paused=paused))
+        """Stop automatic changes, or let them go on, those of the governor that stood back included."""
+        hands_off = self.state.hands_off if paused else None
+        await self._keep(replace(self.state, paused=paused, hands_off=hands_off))
 
     async def found(self, enforced: Configuration) -> None:
-        """An engine serves with this configuration, whoever set it: it is the target, and can be returned to."""
-        await self._keep(_reached(self.state, enforced))
+        """An engine serves with this configuration, whoever set it: it is the target, and can be returned to.
+
+        But for the governor, whose knobs stand beside what was asked for.
+        """
+        target = self.state.target
+        if target is None or _without(enforced, self.state.governed) != _without(target, self.state.governed):
+            await self._keep(replace(_reached(self.state, enforced), governed=frozenset()))
+
+    async def govern(self, knobs: Collection[str]) -> None:
+        """The governor is about to move these."""
+        await self._keep(replace(self.state, governed=self.state.governed | set(knobs)))
+
+    async def gave_back(self) -> None:
+        """The governor's knobs are as they were asked for."""
+        await self._keep(replace(self.state, governed=frozenset()))
+
+    async def hear(self, intent: OperatorIntent) -> None:
+        """An intent was carried out, or may yet be: whoever sets a governed knob wants it to stay."""
+        state = self.state
+        named = sorted(set(intent.changes) & set(GOVERNED_KNOBS))
+        if intent.kind is IntentKind.OBJECTIVE:
+            state = replace(state, hands_off=None)
+        elif intent.kind is IntentKind.ROLLBACK:
+            state = replace(state, hands_off=f"{intent.source} asked for a rollback")
+        elif intent.kind is IntentKind.APPLY and named:
+            hands_off = f"{intent.source} set {', '.join(named)}"
+            state = replace(state, hands_off=hands_off, governed=state.governed - set(named))
+        await self._keep(state)
 
     async def follow(self, record: DecisionRecord) -> None:
         """A decision has ended: what it reached holds from now on.
 
         An operator's objective is in force only if its configuration was reached. The end of a temporary one is a
-        fact of the calendar, however the change that followed from it went.
+        fact of the calendar, however the change that followed from it went. What the daemon adjusts by itself is the
+        governor's, and changes nothing of what was asked for.
         """
         decision, state = record.decision, self.state
         acted = decision.kind is not DecisionKind.KEEP
@@ -52,10 +82,13 @@ class StandingOrders:
             if intent.source == "schedule":
                 state = after_expiry(state, record.at)[0] if is_over(state, record.at) else state
             elif reached:
-                before = record.enforced_before or decision.target
-                state = with_objective(state, intent.objective, intent.expires_at, before)
-        if acted and reached:
-            state = _reached(state, decision.target)
+                before = state.target if state.governed else record.enforced_before
+                state = with_objective(state, intent.objective, intent.expires_at, before or decision.target)
+        moved_on = (
+            bool(state.governed) and decision.target != state.target
+        )  # to keep a governor's knob is to ask for it
+        if reached and (acted or moved_on) and not _is_the_governors(decision):
+            state = _asked(state, decision)
         await self._keep(state)
 
     async def _keep(self, state: ControllerState) -> None:
@@ -64,8 +97,26 @@ class StandingOrders:
             await self._journal.save_state(state)
 
 
+def _is_the_governors(decision: Decision) -> bool:
+    return decision.intent is None and decision.kind in (DecisionKind.ADJUST, DecisionKind.KEEP)
+
+
+def _asked(state: ControllerState, decision: Decision) -> ControllerState:
+    """With the decision's target, in which governed knobs that nobody named keep the value that was asked for."""
+    governed: frozenset[str] = frozenset()
+    intent, target = decision.intent, decision.target
+    if intent is not None and intent.kind is IntentKind.APPLY and state.target is not None:
+        governed = state.governed - set(intent.changes)
+        target = target.with_changes({name: state.target[name] for name in governed if name in state.target})
+    return replace(_reached(state, target), governed=governed)
+
+
 def _reached(state: ControllerState, configuration: Configuration) -> ControllerState:
     previous = state.previous
     if not previous or previous[-1] != configuration:
         previous = (*previous, configuration)[-_PREVIOUS:]
     return replace(state, target=configuration, previous=previous)
+
+
+def _without(configuration: Configuration, names: Collection[str]) -> dict[str, object]:
+    return {name: value for name, value in configuration.items() if name not in names}

@@ -52,6 +52,8 @@ def encode_state(state: ControllerState) -> dict[str, str]:
         "target": json.dumps(None if state.target is None else dict(state.target)),
         "previous": json.dumps([dict(configuration) for configuration in state.previous]),
         "covered": json.dumps([[each.objective, each.until, dict(each.configuration)] for each in state.covered]),
+        "governed": json.dumps(sorted(state.governed)),
+        "hands_off": json.dumps(state.hands_off),
     }
 
 
@@ -68,6 +70,8 @@ def decode_state(pairs: Mapping[str, str]) -> ControllerState:
             CoveredObjective(Objective(objective), until, Configuration(configuration))
             for objective, until, configuration in values["covered"]
         ),
+        governed=frozenset(values.get("governed", ())),  # a store from before the governor has neither
+        hands_off=values.get("hands_off"),
     )
 
 

@@ -47,11 +47,15 @@ def _wanted(
 
 
 def _previous(snapshot: Snapshot, space: ConfigurationSpace) -> Configuration:
-    """The latest applied configuration that is not the enforced one; a second rollback thus undoes the first."""
+    """The latest applied configuration that is not the present one; a second rollback thus undoes the first.
+
+    What the governor did on its own is no configuration of anybody's, and nothing to go back to or from.
+    """
     enforced = completed(space, snapshot.enforced)
+    present = enforced if snapshot.asked is None else completed(space, snapshot.asked)
     for applied in reversed(snapshot.previous):
         configuration = completed(space, applied)
-        if configuration != enforced:
+        if configuration != present:
             return configuration
     raise IntentRefused(
         f"there is nothing to roll back to: {enforced} is the only configuration applied so far; "

@@ -44,6 +44,7 @@ class Snapshot:
         named: the configuration of each objective in `config.yaml`.
         draining: hot values that the engine has taken as its target and does not enforce yet, e.g. a lowered cap
             while more requests run.
+        asked: the configuration that was asked for, where the governor has moved on from it; else None.
     """
 
     at: float
@@ -55,6 +56,7 @@ class Snapshot:
     previous: tuple[Configuration, ...] = ()
     named: Mapping[Objective, Configuration] = field(default_factory=dict)
     draining: Mapping[str, KnobValue] = field(default_factory=dict)
+    asked: Configuration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,11 @@ class ControllerState:
         objective: the one in force.
         objective_until: when it ends, wall-clock seconds; None if it stays.
         paused: whether the operator has stopped automatic changes.
-        target: the configuration to hold; None before the first decision.
+        target: the configuration that was asked for; None before the first decision.
         previous: configurations that were applied before, latest last, for rollback.
         covered: what comes back when a temporary objective ends, the next one last.
+        governed: knobs whose value the governor may have moved away from `target`.
+        hands_off: why the governor leaves its knobs alone although its objective is in force; None if it need not.
     """
 
     objective: Objective
@@ -117,3 +119,5 @@ class ControllerState:
     target: Configuration | None = None
     previous: tuple[Configuration, ...] = ()
     covered: tuple[CoveredObjective, ...] = ()
+    governed: frozenset[str] = frozenset()
+    hands_off: str | None = None

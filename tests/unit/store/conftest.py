@@ -49,7 +49,9 @@ class Examples:
         5.0, 30.0, 12, 11, 10, 4000, 100, 900, 0, 3.5, 0.0, ttft_s=Percentiles(0.1, 0.2, 0.3), energy_j=1234.5
     )
     observation = Observation(100.0, "host-a", "vllm", "0.32.0", "smollm2", LARGE, window)
-    state = ControllerState(Objective.ENERGY, 500.0, True, LARGE, (SMALL,))
+    state = ControllerState(
+        Objective.ENERGY, 500.0, True, LARGE, (SMALL,), governed=frozenset({"max_num_seqs"}), hands_off="cli set it"
+    )
     host = HostState(
         host_id="host-a",
         pid=1,

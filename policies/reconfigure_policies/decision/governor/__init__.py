@@ -5,12 +5,13 @@ measured tails, takes its time to slow down and none to speed up.
 """
 
 from reconfigure_policies.decision.governor.governor import Governed, govern
-from reconfigure_policies.decision.governor.limits import GovernorLimits
+from reconfigure_policies.decision.governor.limits import GOVERNED_KNOBS, GovernorLimits
 from reconfigure_policies.decision.governor.sample import EngineReading, EngineSample, sample_between
 from reconfigure_policies.decision.governor.state import GovernorState
 from reconfigure_policies.decision.governor.view import GovernorView, stock_cost, view
 
 __all__ = [
+    "GOVERNED_KNOBS",
     "EngineReading",
     "EngineSample",
     "Governed",
