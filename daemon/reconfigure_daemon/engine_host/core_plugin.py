@@ -24,6 +24,8 @@ def register() -> None:
     directory = os.environ.get(JOURNAL_VARIABLE)
     if not directory or multiprocessing.parent_process() is None:
         return
+    from reconfigure_daemon.engine_host import resumed_state  # imports torch, which this module's other users do not
+
     die_with_parent()
     keep_errors(Path(directory))
     keep_errors_of_workers(Path(directory))

@@ -7,6 +7,7 @@ import contextlib
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -77,8 +78,15 @@ class CoreBooter:
         self._next_id = 1
         os.environ[JOURNAL_VARIABLE] = str(self._journal)
         os.environ.setdefault("GOMP_SPINCOUNT", OPENMP_SPINS)
-        if len(str(runtime)) < LONGEST_SOCKET_FOLDER:
-            os.environ.setdefault("VLLM_RPC_BASE_PATH", str(runtime))  # vLLM's sockets beside ours, not in /tmp
+        self._give_vllm_a_socket_folder(runtime / "vllm-sockets")
+
+    @staticmethod
+    def _give_vllm_a_socket_folder(folder: Path) -> None:
+        """VLLM leaves a socket behind for each core, in /tmp by default: these are cleared when a host starts."""
+        shutil.rmtree(folder, ignore_errors=True)
+        if len(str(folder)) < LONGEST_SOCKET_FOLDER:
+            folder.mkdir(parents=True)
+            os.environ["VLLM_RPC_BASE_PATH"] = str(folder)
 
     def use_preimported_processes(self) -> None:
         """Make vLLM fork its cores from a process that has imported it and nothing else.
