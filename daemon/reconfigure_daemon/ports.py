@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
@@ -303,6 +304,9 @@ class LoopMetrics(Protocol):
 
     def observe_telemetry(self, batch: TelemetryBatch) -> None:
         """Its telemetry was read."""
+
+    def observe_governor(self, active: bool, energy_stretches: float, seen: GovernorView | None) -> None:
+        """Whether the governor acts, how much its model has learned, and what it sees; None while it stands by."""
 
     def observe_window(self, window: WorkloadWindow, slo: ServiceLevelObjective) -> None:
         """A workload window is complete."""

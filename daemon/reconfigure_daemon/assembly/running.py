@@ -19,7 +19,8 @@ from reconfigure_daemon.control_api import Controller, listen, serve
 from reconfigure_daemon.control_loop import ControlLoop
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.exposition import Metrics
-from reconfigure_daemon.metering import build_meter
+from reconfigure_daemon.metering import ComposedEnergyMeter, build_emulated_meter, build_meter
+from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings import Settings, load_settings, read_token
 from reconfigure_daemon.store import Store
 from reconfigure_daemon.store.store import DAY_S
@@ -60,7 +61,7 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         store = Store.open(paths.state, clock, settings().store.retention_days)
         held.push_async_callback(store.close)
         sight = _Sight()
-        meter = build_meter(settings().metering, sight.busy_share)
+        meter = _meter(settings(), sight)
         held.callback(meter.close)
         launcher = ProcessLauncher(settings(), config_path, paths.runtime, os.environ)
         held.push_async_callback(launcher.client.close)
@@ -86,6 +87,12 @@ class _Sight:
         """1 while any request runs, else 0: an engine steps at full speed for one request as for many."""
         totals = self.loop.sampler.totals if self.loop else None
         return 1.0 if totals is not None and totals.running > 0 else 0.0
+
+
+def _meter(settings: Settings, sight: _Sight) -> ComposedEnergyMeter:
+    if settings.engine.kind == "emulated":
+        return build_emulated_meter(socket_path(settings.paths.runtime))
+    return build_meter(settings.metering, sight.busy_share)
 
 
 def _follow(settings: Settings, loop: ControlLoop, store: Store) -> None:

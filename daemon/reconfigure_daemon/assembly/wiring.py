@@ -11,6 +11,7 @@ from reconfigure_daemon.control_loop import (
     Decisions,
     EngineKeeper,
     Execution,
+    Governing,
     Sampler,
     StandingOrders,
 )
@@ -71,6 +72,7 @@ async def build_loop(around: Surroundings) -> ControlLoop:
         decisions=decisions,
         keeper=keeper,
         sampler=sampler,
+        governing=Governing(settings, orders, sampler, decisions, clock),
         metrics=metrics,
     )
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from reconfigure_daemon.cli.output import clock_time
 from reconfigure_daemon.cli.wording import decision_headline
-from reconfigure_daemon.control_api.messages import EnergyView, StatusView
+from reconfigure_daemon.control_api.messages import EnergyView, GovernorStatus, StatusView
 from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.ports import HostPhase, HostState
 from reconfigure_policies.domain.configuration import format_value
@@ -45,6 +45,8 @@ def _lines(status: StatusView, now: float) -> Iterator[tuple[str, str]]:
     if status.window is not None:
         yield from _window(status.window, status.slo_attainment)
     yield "energy", _energy(status.energy)
+    if status.governor is not None:
+        yield from _governor(status.governor)
     if status.last_decision is not None:
         yield "last decision", decision_headline(status.last_decision)
         yield "", status.last_decision.reason
@@ -91,6 +93,34 @@ def _window(window: WorkloadWindow, attainment: float | None) -> Iterator[tuple[
     if window.energy_per_output_token_j is not None:
         joules = f"{window.energy_per_output_token_j:.3g} J per output token, prefill and idle time included"
         yield "", f"{joules} ({window.energy_source})"
+
+
+def _governor(governor: GovernorStatus) -> Iterator[tuple[str, str]]:
+    if not governor.enabled:
+        yield "governor", "off"
+        return
+    if governor.standing_by is not None:
+        yield "governor", f"stands by: {governor.standing_by}"
+        return
+    shares = {"TTFT": governor.ttft_headroom, "TPOT": governor.tpot_headroom}
+    left = [f"{name} {share:.0%}" for name, share in shares.items() if share is not None]
+    yield "governor", "active" + (f"; left of the SLO's limits: {', '.join(left)}" if left else "")
+    if governor.unmet is not None:
+        yield "", f"no setting holds the SLO: {governor.unmet}"
+    joules = list(_governed_energy(governor))
+    if joules:
+        yield "", f"J per output token: {', '.join(joules)}"
+
+
+def _governed_energy(governor: GovernorStatus) -> Iterator[str]:
+    if governor.energy_per_output_token_j is not None:
+        yield f"{governor.energy_per_output_token_j:.3g} now ({governor.energy_source})"
+    if governor.expected_energy_per_output_token_j is not None:
+        yield f"{governor.expected_energy_per_output_token_j:.3g} expected"
+    if governor.stock_energy_per_output_token_j is not None:
+        yield f"{governor.stock_energy_per_output_token_j:.3g} with stock settings by the model"
+    if governor.saved is not None:
+        yield f"{governor.saved:.0%} saved"
 
 
 def _percentiles(values: Percentiles) -> str:

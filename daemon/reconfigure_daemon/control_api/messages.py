@@ -118,6 +118,36 @@ class EnergyView(View):
     devices: list[dict[str, Any]]
 
 
+class GovernorStatus(View):
+    """What the governor does and gets.
+
+    Attributes:
+        enabled: whether the settings want it.
+        active: whether it moves hot knobs now.
+        standing_by: why it does not, in words; None while it is active.
+        ttft_headroom, tpot_headroom: share of the limit that the requests of the last minute left free at the demanded
+            attainment, negative where they broke it; None without a limit or without requests.
+        energy_per_output_token_j: what a token costs now, prefill and idle time included, by the meter.
+        energy_source: where joules come from; see `EnergyView.source`.
+        expected_energy_per_output_token_j, stock_energy_per_output_token_j: what it costs at the present load as set
+            now and with stock settings, by the model; None before that is learned.
+        saved: share of stock's energy that is saved, by the model.
+        unmet: why no setting holds the service level; None while one does.
+    """
+
+    enabled: bool
+    active: bool
+    standing_by: str | None
+    ttft_headroom: float | None = None
+    tpot_headroom: float | None = None
+    energy_per_output_token_j: float | None = None
+    energy_source: Literal["measured", "integrated", "estimated", "unknown"] = "unknown"
+    expected_energy_per_output_token_j: float | None = None
+    stock_energy_per_output_token_j: float | None = None
+    saved: float | None = None
+    unmet: str | None = None
+
+
 class StatusView(View):
     """Everything `reconfigure status` shows."""
 
@@ -135,5 +165,6 @@ class StatusView(View):
     window: WorkloadWindow | None
     slo_attainment: float | None
     energy: EnergyView
+    governor: GovernorStatus | None = None
     last_decision: DecisionView | None
     notices: list[str]  # e.g. an untested vLLM, a store that was set aside, an estimate in place of a counter

@@ -10,13 +10,14 @@ from reconfigure_daemon import __version__
 from reconfigure_daemon.control_api.messages import (
     DecisionView,
     EnergyView,
+    GovernorStatus,
     IntentResult,
     KnobChange,
     OutcomeView,
     PlanView,
     StatusView,
 )
-from reconfigure_daemon.control_loop import ControlLoop, Handled
+from reconfigure_daemon.control_loop import ControlLoop, GovernorReport, Handled
 from reconfigure_daemon.ports import SwitchMode
 from reconfigure_policies.decision import Plan
 from reconfigure_policies.domain.configuration import KnobValue, Tier
@@ -38,14 +39,38 @@ def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> Statu
         objective_until=standing.objective_until,
         engine=state,
         engine_error=loop.keeper.error,
-        target=dict(loop.target),
+        target=_target(loop),
         enforced=None if state is None else state.enforced,
         action=loop.action,
         window=window,
         slo_attainment=_attainment(window),
         energy=energy_view(loop.sampler.energy),
+        governor=governor_status(loop.governing.report(), loop.sampler.energy),
         last_decision=decision_view(loop.decisions.latest) if loop.decisions.latest else None,
         notices=notices,
+    )
+
+
+def governor_status(report: GovernorReport, energy: EnergyReading | None) -> GovernorStatus:
+    """What the governor does and gets."""
+    source = energy_view(energy).source
+    seen = report.seen
+    if seen is None:
+        return GovernorStatus(
+            enabled=report.enabled, active=False, standing_by=report.standing_by, energy_source=source
+        )
+    return GovernorStatus(
+        enabled=report.enabled,
+        active=True,
+        standing_by=None,
+        ttft_headroom=seen.ttft_headroom,
+        tpot_headroom=seen.tpot_headroom,
+        energy_per_output_token_j=report.energy_per_output_token_j,
+        energy_source=source,
+        expected_energy_per_output_token_j=None if seen.expected is None else seen.expected.energy_per_output_token_j,
+        stock_energy_per_output_token_j=None if seen.stock is None else seen.stock.energy_per_output_token_j,
+        saved=seen.saved,
+        unmet=seen.unmet,
     )
 
 
@@ -113,6 +138,13 @@ def _changes(
         for tier, changes in ((Tier.COLD, cold), (Tier.HOT, hot))
         for name, value in changes.items()
     ]
+
+
+def _target(loop: ControlLoop) -> dict[str, KnobValue]:
+    """What was asked for, in which the governor's knobs are as it has set them."""
+    state, governed = loop.sampler.state, loop.orders.state.governed
+    moved = {} if state is None else {name: value for name, value in state.target.items() if name in governed}
+    return {**loop.target, **moved}
 
 
 def _attainment(window: WorkloadWindow | None) -> float | None:

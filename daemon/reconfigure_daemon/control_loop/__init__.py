@@ -3,6 +3,7 @@
 from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
 from reconfigure_daemon.control_loop.execution import Execution
+from reconfigure_daemon.control_loop.governing import Governing, GovernorReport
 from reconfigure_daemon.control_loop.intents import new_intent
 from reconfigure_daemon.control_loop.loop import ControlLoop
 from reconfigure_daemon.control_loop.sampling import Sampler
@@ -13,6 +14,8 @@ __all__ = [
     "Decisions",
     "EngineKeeper",
     "Execution",
+    "Governing",
+    "GovernorReport",
     "Handled",
     "Sampler",
     "StandingOrders",

@@ -115,6 +115,16 @@ class Decisions:
                 record = await self._carry_out(host, record, on_progress)
             return Handled(intent, planned, record)
 
+    async def adjust(self, decision: Decision, before: Configuration, host: EngineHost) -> DecisionRecord:
+        """Store a decision of the daemon's own, change the hot knobs, read back, store the outcome.
+
+        Raises:
+            ActionInProgress: if another action runs; nothing was stored.
+        """
+        since = self._clock.wall()
+        with self.slot.taken(ActionState(kind="hot", since=since, phase="decide", detail="by the governor")):
+            return await self._carry_out(host, await self.record(decision, before), None)
+
     async def record(self, decision: Decision, before: Configuration) -> DecisionRecord:
         """Store a decision before it acts, and say it once."""
         at = self._clock.wall()

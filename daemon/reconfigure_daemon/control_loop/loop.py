@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
+from reconfigure_daemon.control_loop.governing import Governing
 from reconfigure_daemon.control_loop.intents import new_intent
 from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
@@ -20,7 +21,8 @@ from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetr
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import Plan, after_expiry, is_over
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
-from reconfigure_policies.domain.decision import Decision, DecisionKind
+from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
+from reconfigure_policies.domain.history import DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
 
 log = logging.getLogger(__name__)
@@ -32,12 +34,13 @@ _T = TypeVar("_T")
 
 
 class ControlLoop:
-    """Left alone it only watches; it acts on intents, one action at a time.
+    """Left alone it watches, and governs where it is told to; it acts on intents, one action at a time.
 
     Attributes:
         orders: what holds until somebody says otherwise.
         decisions: how intents become outcomes.
         sampler: what was last read.
+        governing: what the daemon does by itself.
         keeper: the engine host, or why there is none.
         last_tick_s: when the last tick ended, on the monotonic clock.
     """
@@ -51,12 +54,14 @@ class ControlLoop:
         decisions: Decisions,
         keeper: EngineKeeper,
         sampler: Sampler,
+        governing: Governing,
         metrics: LoopMetrics,
     ) -> None:
         self.orders = orders
         self.decisions = decisions
         self.sampler = sampler
         self.keeper = keeper
+        self.governing = governing
         self.last_tick_s = clock.monotonic()
         self._settings = settings
         self._metrics = metrics
@@ -65,6 +70,7 @@ class ControlLoop:
         self._known_host_id: str | None = None
         self._held_back_until: float | None = None
         self._actions: set[asyncio.Task[Any]] = set()
+        self._governors: asyncio.Task[None] | None = None
 
     @property
     def action(self) -> ActionState | None:
@@ -99,6 +105,8 @@ class ControlLoop:
         else:
             self.keeper.answered(state)
             await self._do_what_is_due(state)
+        report = self.governing.report()
+        self._metrics.observe_governor(report.standing_by is None, report.energy_stretches, report.seen)
         self.last_tick_s = self._clock.monotonic()
 
     async def plan(self, intent: OperatorIntent) -> Plan | None:
@@ -108,7 +116,10 @@ class ControlLoop:
             RequestRefused, ConfigurationOutsideSpace: if it cannot be carried out.
             EngineHostUnreachable: if there is no engine host to ask.
         """
-        return None if _is_only_noted(intent) else await self.decisions.plan(intent, self.keeper.host)
+        if _is_only_noted(intent):
+            return None
+        await self._let_the_governor_finish()
+        return await self.decisions.plan(intent, self.keeper.host)
 
     async def submit(self, intent: OperatorIntent, on_progress: ProgressSink | None = None) -> Handled:
         """Carry out an intent and return with its outcome; it goes on even if whoever waits for it is cancelled.
@@ -131,6 +142,7 @@ class ControlLoop:
 
     def _lost_sight(self, reason: str) -> None:
         self.sampler.lost_sight()
+        self.governing.interrupted(reason)
         self.keeper.silent(reason)
 
     def _begin(self, action: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
@@ -141,8 +153,11 @@ class ControlLoop:
         return task
 
     async def _act(self, intent: OperatorIntent, on_progress: ProgressSink | None) -> Handled:
+        await self._let_the_governor_finish()
         host = self.keeper.host
         handled = await self.decisions.act(intent, host, tuple(self.sampler.windows), on_progress)
+        if _may_hold(handled.record):
+            await self.orders.hear(intent)
         with suppress(ReconfigureError):
             self.sampler.saw(await host.state())
         return handled
@@ -157,12 +172,32 @@ class ControlLoop:
 
     async def _do_what_is_due(self, state: HostState) -> None:
         if self.decisions.slot.current is not None or state.action is not None or state.phase is not HostPhase.SERVING:
+            self.governing.interrupted("the engine is being changed")
             return
         certain = await self.decisions.settle(state)
         if certain and state.host_id != self._known_host_id:
             await self._welcome(state)
         if is_over(self.orders.state, self._clock.wall()):
             await self._end_objective(state)
+        if state.host_id == self._known_host_id:
+            self._govern(state)
+
+    def _govern(self, state: HostState) -> None:
+        decision = self.governing.turn(state)
+        if decision is not None:
+            self._governors = self._begin(self._follow_the_governor(decision, state))
+
+    async def _follow_the_governor(self, decision: Decision, state: HostState) -> None:
+        """Nobody waits for the answer, and a second later the governor looks again."""
+        try:
+            await self.governing.carry_out(decision, self.keeper.host, state)
+        except (ActionInProgress, EngineHostUnreachable) as obstacle:
+            log.debug("the governor gives way: %s", obstacle)
+
+    async def _let_the_governor_finish(self) -> None:
+        """An operator is not refused for the milliseconds that a hot knob takes."""
+        if self._governors is not None:
+            await asyncio.wait({self._governors}, timeout=_PATIENCE_S)
 
     async def _welcome(self, state: HostState) -> None:
         """A host that was not known: what it enforces is the truth."""
@@ -212,6 +247,11 @@ class ControlLoop:
             reason = f"Keep {self.target} although objective {intent.objective} is back: {refusal}."
             decision = Decision(DecisionKind.KEEP, reason, self.target, intent=intent)
             await self.orders.follow(await self.decisions.record(decision, self.target))
+
+
+def _may_hold(record: DecisionRecord) -> bool:
+    """Whether what was asked for is so, or may yet be."""
+    return record.outcome is None or record.outcome.kind in (OutcomeKind.APPLIED, OutcomeKind.UNKNOWN)
 
 
 def _is_only_noted(intent: OperatorIntent) -> bool:

@@ -42,6 +42,7 @@ class Sampler:
 
     Attributes:
         state: the engine host as last read; None before the first answer and while nobody answers.
+        batch: its telemetry as last read; None where `state` is, and while it boots.
         totals: the engine's counters and gauges as last read.
         energy: the meter as last read.
         windows: complete windows, oldest first.
@@ -59,6 +60,7 @@ class Sampler:
         clock: Clock,
     ) -> None:
         self.state: HostState | None = None
+        self.batch: TelemetryBatch | None = None
         self.totals: IterationTotals | None = None
         self.energy: EnergyReading | None = None
         self.windows: deque[WorkloadWindow] = deque(maxlen=_REMEMBERED)
@@ -94,10 +96,10 @@ class Sampler:
             self._after = 0
         self._metrics.observe_state(state)
         if state.deployment is None:
-            self.state = state
+            self.state, self.batch = state, None
             return state  # it boots, and has nothing to tell yet
         batch = await host.telemetry(self._after)
-        self._after, self.totals, self.state = batch.next_after, batch.totals, state
+        self._after, self.totals, self.state, self.batch = batch.next_after, batch.totals, state, batch
         self._metrics.observe_telemetry(batch)
         self._builder.slo = self._settings().slo.to_domain()
         await self._follow_changes(state, batch)
@@ -111,7 +113,7 @@ class Sampler:
 
     def lost_sight(self) -> None:
         """The engine did not answer: what was last read of it is no longer shown as its state."""
-        self.state = None
+        self.state = self.batch = None
         self._metrics.observe_state(None)
 
     @property

@@ -24,6 +24,7 @@ class Families:
         self._controller()
         self._engine()
         self._energy()
+        self._governor()
         self._window()
         self._actions()
 
@@ -80,6 +81,24 @@ class Families:
             "energy_joules", "Energy of a device, idle included; `source` says how it was obtained.", "device", "source"
         )
         self.power = self._gauge("power_watts", "Mean power of a device between two readings.", "device", "source")
+
+    def _governor(self) -> None:
+        self.governor_active = self._gauge("governor_active", "1 while the governor moves hot knobs by itself.")
+        self.governor_stretches = self._gauge(
+            "governor_model_samples", "Measured stretches that the governor's model of joules rests on."
+        )
+        self.governor_headroom = self._gauge(
+            "governor_slo_headroom_ratio",
+            "Share of a latency's limit left free at the demanded attainment over a minute; negative is a breach.",
+            "latency",
+        )
+        self.governor_expected = self._gauge(
+            "governor_expected_energy_per_output_token_joules", "Joules per output token as set now, by the model."
+        )
+        self.governor_stock = self._gauge(
+            "governor_stock_energy_per_output_token_joules",
+            "Joules per output token that stock settings would cost at the present load, by the model.",
+        )
 
     def _window(self) -> None:
         self.window_energy_per_token = self._gauge(

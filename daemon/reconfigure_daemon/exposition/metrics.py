@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from reconfigure_daemon.exposition.cumulative import CumulativeReadings
 from reconfigure_daemon.exposition.families import Families
 from reconfigure_daemon.ports import HostPhase, HostState, SwitchMode, TelemetryBatch
+from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import KnobValue, format_value
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import EnergyReading
@@ -94,6 +95,20 @@ class Metrics:
             self._families.energy.labels(device.device, device.source).inc(increase_j)
             if device.power_w is not None:
                 self._families.power.labels(device.device, device.source).set(device.power_w)
+
+    def observe_governor(self, active: bool, energy_stretches: float, seen: GovernorView | None) -> None:
+        """The governor; what it does not know, or does not know any more, is NaN."""
+        families = self._families
+        families.governor_active.set(active)
+        families.governor_stretches.set(energy_stretches)
+        expected, stock = (None, None) if seen is None else (seen.expected, seen.stock)
+        for family, value in (
+            (families.governor_headroom.labels("ttft"), None if seen is None else seen.ttft_headroom),
+            (families.governor_headroom.labels("tpot"), None if seen is None else seen.tpot_headroom),
+            (families.governor_expected, None if expected is None else expected.energy_per_output_token_j),
+            (families.governor_stock, None if stock is None else stock.energy_per_output_token_j),
+        ):
+            family.set(math.nan if value is None else value)
 
     def observe_window(self, window: WorkloadWindow, slo: ServiceLevelObjective) -> None:
         """The last complete workload window, and how it did against the SLO in force."""

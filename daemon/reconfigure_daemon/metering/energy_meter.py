@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from reconfigure_daemon.metering.emulated import EmulatedEngine
 from reconfigure_daemon.metering.estimate import HostEstimate
 from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
 from reconfigure_daemon.metering.nvml import GpuFacts
@@ -83,6 +84,17 @@ def build_meter(
         groups.append(HostEstimate(idle_w, busy_w, busy))
         notices.append(f"Energy is estimated, not measured: {idle_w:g} W idle to {busy_w:g} W busy.")
     return ComposedEnergyMeter(groups, notices, gpus.facts() if gpus else (), monotonic)
+
+
+def build_emulated_meter(socket_path: Path, monotonic: Callable[[], float] = time.monotonic) -> ComposedEnergyMeter:
+    """The meter of an emulated engine, whose joules have nothing to do with this machine's.
+
+    Args:
+        socket_path: the engine host's private socket.
+        monotonic: the clock of the readings.
+    """
+    notice = "Energy is the emulated engine's own: a model's estimate, not measured."
+    return ComposedEnergyMeter([EmulatedEngine(socket_path)], [notice], (), monotonic)
 
 
 _Counted = TypeVar("_Counted", Gpus, Rapl)

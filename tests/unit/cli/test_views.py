@@ -29,6 +29,8 @@ def test_status_shows_what_serves_and_how_well(run, daemon):
         "TTFT 40ms/90ms/200ms",
         "0.2 J per output token, prefill and idle time included (estimated)",
         "1234.5 J since the daemon started, now 45.6 W (estimated)",
+        "governor active; left of the SLO's limits: TTFT 93%, TPOT -8%",
+        "J per output token: 0.251 now (estimated), 0.25 expected, 0.5 with stock settings by the model, 50% saved",
         "Decision 17",
         "cli asked for block_size=32 [cold] and max_num_seqs=64.",
         "No energy counter was found: joules are an estimate.",
@@ -57,6 +59,20 @@ def test_status_shows_the_running_action(run, daemon):
     action = ActionState(kind="switch", since=time.time() - 95, phase="boot", detail="loading weights")
     daemon.status = {**daemon.status, "action": action.model_dump(mode="json")}
     assert "switch: boot for 1m3" in run("status").stdout
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"enabled": False}, "governor off"),
+        ({"standing_by": "automatic changes are paused"}, "governor stands by: automatic changes are paused"),
+        ({"unmet": "TPOT would come to 9 ms of 4 ms"}, "no setting holds the SLO: TPOT would come to 9 ms of 4 ms"),
+    ],
+)
+def test_a_governor_that_does_not_do_its_work_says_why(run, daemon, facts, words):
+    """Switched off, standing by, or with limits that no setting holds."""
+    daemon.status = {**daemon.status, "governor": {**daemon.status["governor"], **facts}}
+    assert words in " ".join(run("status").stdout.split())
 
 
 def test_a_boot_is_no_error(run, daemon):

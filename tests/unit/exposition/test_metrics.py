@@ -9,11 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.ports import Capabilities, HostPhase, HostState, LoopMetrics, SwitchMode, TelemetryBatch
+from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import DeviceEnergy, EnergyReading, EnergySource
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.workload import IterationTotals, Percentiles, WorkloadWindow
+from reconfigure_policies.step_cost import SteadyState
 
 STATE = HostState(
     host_id="host-a",
@@ -42,6 +44,8 @@ WINDOW = WorkloadWindow(
 SLO = ServiceLevelObjective(attainment=0.95)
 COLD = Decision(DecisionKind.REDEPLOY, "why", Configuration({"block_size": 32}), {}, {"block_size": 32})
 HOT = Decision(DecisionKind.ADJUST, "why", Configuration({"max_num_seqs": 32}), {"max_num_seqs": 32})
+AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 0.25, 30.0, 0.3, 0.2, 0.01, 0.02)
+GOVERNED = GovernorView(0.9, -0.1, AT_45_MS, replace(AT_45_MS, energy_per_output_token_j=0.5), 0.5, None)
 DONE = Outcome(OutcomeKind.APPLIED, "done", None, 12.0, {"stall_p95_s": 0.05})
 
 
@@ -63,6 +67,7 @@ def busy(metrics) -> Metrics:
     metrics.observe_state(STATE)
     metrics.observe_telemetry(BATCH)
     metrics.observe_energy(joules(500.0))
+    metrics.observe_governor(True, 12.0, GOVERNED)
     metrics.observe_window(WINDOW, SLO)
     metrics.observe_intent(OperatorIntent("1", IntentKind.PAUSE, 0.0, "cli"))
     metrics.observe_decision(COLD)
@@ -117,7 +122,7 @@ def test_labels_come_from_small_closed_sets(busy):
     labels = {name for family in families(busy) for sample in family.samples for name in sample.labels}
     assert labels == {
         "device", "engine", "kind", "knob", "le", "mode", "model", "objective", "outcome", "phase",
-        "quantile", "source", "value", "version",
+        "quantile", "latency", "source", "value", "version",
     }  # fmt: skip
 
 
@@ -215,6 +220,18 @@ def test_what_a_window_did_not_measure_is_absent_and_not_zero(busy):
     assert "reconfigure_window_ttft_seconds" not in exposed
     assert math.isnan(value(busy, "reconfigure_window_slo_attainment_ratio"))
     assert value(busy, "reconfigure_window_arrivals_per_second") == 0
+
+
+def test_the_governor_is_shown_while_it_acts_and_unknown_otherwise(busy):
+    """Headroom of both latencies, negative where a limit is broken; once it stands by nothing old is left standing."""
+    assert value(busy, "reconfigure_governor_active") == 1
+    assert value(busy, "reconfigure_governor_model_samples") == 12
+    assert value(busy, "reconfigure_governor_slo_headroom_ratio", latency="tpot") == -0.1
+    assert value(busy, "reconfigure_governor_stock_energy_per_output_token_joules") == 0.5
+    busy.observe_governor(False, 0.0, None)
+    assert value(busy, "reconfigure_governor_active") == 0
+    assert math.isnan(value(busy, "reconfigure_governor_slo_headroom_ratio", latency="tpot"))
+    assert math.isnan(value(busy, "reconfigure_governor_expected_energy_per_output_token_joules"))
 
 
 def test_two_controllers_in_one_process_do_not_mix(metrics, busy):
