@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import random
 import sys
 import time
@@ -144,7 +145,7 @@ def schedule(count: int) -> Iterator[tuple[dict[str, Any], SwitchMode | None]]:
     """What to change, and in which mode if it is cold."""
     draws, hot = random.Random(SEED), {name: values[0] for name, values in HOT.items()}
     turns = [COLD_IN_TURN[number % len(COLD_IN_TURN)] for number in range(count)]
-    sequential_from = sum(turns) - round(SEQUENTIAL_SHARE * sum(turns))
+    sequential_from = sum(turns) - math.ceil(SEQUENTIAL_SHARE * sum(turns))
     cold = 0
     for is_cold in turns:
         if is_cold:
