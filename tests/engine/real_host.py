@@ -35,7 +35,7 @@ SPACE = {
 }
 #: float32, so that the order of additions in a batch hardly ever decides a token.
 ARGUMENTS = {"max_model_len": 2048, "enforce_eager": True, "dtype": "float32", "served_model_name": MODEL}
-ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "WARNING"}
 
 
 def free_port() -> int:
