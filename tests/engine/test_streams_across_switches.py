@@ -14,7 +14,7 @@ from tests.engine.real_host import MODEL, completion, prompt_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-TOKENS = 200
+TOKENS = 300
 REGEX = "([0-9]{3} ){200}"
 #: Requests whose state must survive a switch, each by what is special about it.
 REQUESTS = {
