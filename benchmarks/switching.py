@@ -70,7 +70,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         console.print(f"the same requests without switches, run {run} of 2")
         async with daemon_for(arguments) as daemon:
             unswitched.append(await replay(daemon, requests))
-    async with daemon_for(arguments, SwitchMode.OVERLAPPED) as daemon:
+    async with Daemon(arguments.engine, arguments.model, {"switch": {"mode": SwitchMode.OVERLAPPED.value}}) as daemon:
         changes = [cold_change(number) for number in range(2 if arguments.quick else arguments.cuts)]
         cuts = await streams_through_cuts(daemon, changes, console)
     return command.Findings(
@@ -84,7 +84,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         notes=[
             f"{TRACE}, {len(requests)} requests in {requests[-1].due_s:.0f} s, lengths times "
             f"{arguments.scale_tokens:g}, prompts to {arguments.max_prompt}, outputs to {arguments.max_output} tokens; "
-            f"numbers in {DTYPE}.",
+            f"numbers in {DTYPE}, at the cuts in the model's own type.",
             "Outputs that differ: of the switched run against the mean of both others. Stall: the longest time without "
             f"output that a client saw across the cut; {len(cuts.stalls_s)} of them.",
         ],
@@ -97,10 +97,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     )
 
 
-def daemon_for(arguments: argparse.Namespace, mode: SwitchMode = SwitchMode.AUTO) -> Daemon:
-    """A fresh daemon and engine."""
-    changes: dict[str, dict[str, Any]] = {"engine": {"arguments": {"dtype": DTYPE}}, "switch": {"mode": mode.value}}
-    return Daemon(arguments.engine, arguments.model, changes)
+def daemon_for(arguments: argparse.Namespace) -> Daemon:
+    """A fresh daemon and engine, for outputs that are compared."""
+    return Daemon(arguments.engine, arguments.model, {"engine": {"arguments": {"dtype": DTYPE}}})
 
 
 def scaled(arguments: argparse.Namespace) -> list[PlannedRequest]:

@@ -16,6 +16,9 @@ from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+#: Written by benchmarks themselves.
+NOT_CODE = (":!benchmarks/results", ":!README.md")
+
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -74,7 +77,7 @@ def installed(distribution: str) -> str | None:
 def commit(project: Path = PROJECT) -> dict[str, Any]:
     """The commit that ran, and whether files that git knows differed from it; `id` is None outside a repository."""
     head = git(project, "rev-parse", "HEAD")
-    changed = git(project, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+    changed = git(project, "status", "--porcelain", "--untracked-files=no", "--", ".", *NOT_CODE)
     return {"id": head, "dirty": bool(changed)}
 
 
