@@ -1,0 +1,85 @@
+"""The engine that the GPU benchmarks share: the shape of Mistral 7B with random weights, as served by each arm."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.random_model import write_random_model
+from benchmarks.harness.processes import ServerProcess
+from benchmarks.harness.stock import SERVER
+
+SERVED_NAME = "mistral-7b-shape"
+VOCABULARY = 32_000
+
+ENVIRON = {
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+
+#: Arguments that every arm has alike; less than half of the card, so that two servers stand on it.
+SHARED: Mapping[str, Any] = {
+    "load_format": "dummy",
+    "max_model_len": 16384,
+    "gpu_memory_utilization": 0.4,
+    "served_model_name": SERVED_NAME,
+}
+
+#: KV cache of the daemon's core: given, a boot does not measure the memory that the other server holds.
+KV_CACHE_BYTES = 36 * 2**30
+
+#: What a stock `vllm serve` enforces of the hot knobs, as one configuration of the daemon's space.
+FASTEST: Mapping[str, Any] = {
+    "pacing_interval_s": 0,
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 8192,
+    "block_size": 16,
+    "long_prefill_token_threshold": 0,
+}
+
+
+def use_environment() -> None:
+    """Give both servers, which inherit it, the same environment; what is set already stays."""
+    for name, value in ENVIRON.items():
+        os.environ.setdefault(name, value)
+
+
+def model_folder(engine: str, folder: Path) -> str:
+    """The model to serve: random weights for vLLM, whatever it likes for the emulated engine."""
+    return str(write_random_model(folder / "model")) if engine == "vllm" else "auto"
+
+
+def engine_changes(
+    pacing: Sequence[float] = (0,), caps: Sequence[int] = (64, 128, 256), sections: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Changes to the shipped `config.yaml`: this engine, a space around the stock setting, and further sections."""
+    arguments = {**SHARED, "kv_cache_memory_bytes": KV_CACHE_BYTES}
+    fastest = {**FASTEST, "max_num_seqs": caps[-1]}
+    return {
+        "engine": {"arguments": arguments},
+        "space": {
+            "pacing_interval_s": {"values": sorted(pacing), "default": 0},
+            "block_size": {"values": [16, 32]},
+            "max_num_seqs": {"values": list(caps), "default": caps[-1]},
+            "max_num_batched_tokens": {"values": [512, 1024, 2048, 4096, 8192], "default": 8192},
+        },
+        "objectives": {"energy": fastest, "throughput": fastest, "balanced": fastest},
+        "start_objective": "energy",
+        **(sections or {}),
+    }
+
+
+def stock_server(model: str, port: int, folder: Path) -> ServerProcess:
+    """Plain `vllm serve` with the same arguments, started and not yet ready."""
+    command = [sys.executable, "-m", SERVER, "--model", model, "--port", str(port), *words(SHARED)]
+    return ServerProcess(command, folder / "stock.log", {}, folder)
+
+
+def words(arguments: Mapping[str, Any]) -> list[str]:
+    """Command-line words of vLLM's arguments."""
+    return [word for name, value in arguments.items() for word in (f"--{name.replace('_', '-')}", str(value))]

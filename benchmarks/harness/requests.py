@@ -1,0 +1,81 @@
+"""What clients saw of a server in a stretch of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from benchmarks.harness.statistics import percentile
+from reconfigure_daemon.load_generation.results import RequestResult, RequestStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a replay; latencies are those of the requests that were due in it, seconds.
+
+    Attributes:
+        output_tokens: that came in it, whenever their request was due.
+        requests: that were due in it.
+        good: of those, within the limits.
+        failed: of those, not completed.
+    """
+
+    output_tokens: int
+    requests: int
+    good: int
+    failed: int
+    ttft_p50_s: float | None
+    ttft_p99_s: float | None
+    tpot_p50_s: float | None
+    tpot_p99_s: float | None
+
+    @property
+    def attainment(self) -> float:
+        """Share of the requests within the limits; 1 without requests."""
+        return self.good / self.requests if self.requests else 1.0
+
+
+def seen_in(
+    results: Sequence[RequestResult],
+    from_s: float,
+    to_s: float,
+    ttft_limit_s: float = float("inf"),
+    tpot_limit_s: float = float("inf"),
+) -> Span:
+    """Judge a stretch.
+
+    Args:
+        results: of a replay, which may have been stopped: streams that were open then count by what had come.
+        from_s: its begin, seconds since the replay's start.
+        to_s: its end.
+        ttft_limit_s: of a good request.
+        tpot_limit_s: likewise.
+    """
+    due = [r for r in results if from_s <= r.request.due_s < to_s]
+    ended = [r for r in due if r.status is not RequestStatus.UNFINISHED]
+    ttfts = [r.ttft_s for r in due if r.ttft_s is not None]
+    tpots = [pace_s for r in due if (pace_s := tpot_s(r)) is not None]
+    return Span(
+        output_tokens=sum(tokens_between(r, from_s, to_s) for r in results),
+        requests=len(due),
+        good=sum((r.ttft_s or float("inf")) <= ttft_limit_s and (tpot_s(r) or 0.0) <= tpot_limit_s for r in due),
+        failed=sum(r.status is not RequestStatus.COMPLETED for r in ended),
+        ttft_p50_s=percentile(ttfts, 0.5),
+        ttft_p99_s=percentile(ttfts, 0.99),
+        tpot_p50_s=percentile(tpots, 0.5),
+        tpot_p99_s=percentile(tpots, 0.99),
+    )
+
+
+def tpot_s(result: RequestResult) -> float | None:
+    """Mean time per output token after the first; None for fewer than two."""
+    return sum(result.gaps_s) / (result.output_tokens - 1) if result.output_tokens > 1 else None
+
+
+def tokens_between(result: RequestResult, from_s: float, to_s: float) -> int:
+    """Output tokens that came in a stretch of the replay; with one token in each event, as vLLM streams."""
+    if result.first_output_s is None:
+        return 0
+    moments_s: Iterable[float] = accumulate(result.gaps_s, initial=result.first_output_s)
+    return sum(from_s <= moment_s < to_s for moment_s in moments_s)
