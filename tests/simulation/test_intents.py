@@ -129,6 +129,61 @@ def test_rollback_returns_to_the_configuration_before(tmp_path):
     assert again == START.with_changes({"max_num_seqs": 16})
 
 
+def test_a_rollback_from_an_objective_brings_the_one_before_back(tmp_path):
+    """Status names the objective whose configuration is enforced, also after a restart of the controller."""
+
+    async def story():
+        launcher = InProcessLauncher()
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            await controller.submit("objective", objective=Objective.ENERGY)
+            await controller.submit("rollback")
+            seen = [controller.loop.orders.state.objective]
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            seen.append(controller.loop.orders.state.objective)
+            await controller.submit("rollback")
+            seen.append(controller.loop.orders.state.objective)
+        await launcher.end()
+        return seen
+
+    assert in_virtual_time(story()) == [Objective.THROUGHPUT, Objective.THROUGHPUT, Objective.ENERGY]
+
+
+def test_an_objective_that_changes_no_knob_is_the_one_to_come_back_to(tmp_path):
+    """It holds under the configuration that was enforced already, so a rollback to this brings it back."""
+    named = SETTINGS.model_copy(update={"objectives": {**SETTINGS.objectives, Objective.BALANCED: {}}})
+
+    async def story():
+        launcher = InProcessLauncher(named)
+        async with Controller.running(tmp_path, launcher, named) as controller:
+            await controller.serving()
+            kept = await controller.submit("objective", objective=Objective.BALANCED)
+            await controller.submit("objective", objective=Objective.ENERGY)
+            await controller.submit("rollback")
+            after = controller.loop.orders.state.objective
+        await launcher.end()
+        return kept.record.decision.kind, after
+
+    assert in_virtual_time(story()) == (DecisionKind.KEEP, Objective.BALANCED)
+
+
+def test_a_rollback_that_fails_leaves_the_objective(tmp_path):
+    """The objective goes with the configuration: if the old one cannot be had, both stay."""
+
+    faults = [{"when": {"block_size": 16, "max_num_seqs": 32}, "fault": "boot_fails"}]
+
+    async def story(controller):
+        await controller.submit("apply", changes={"max_num_seqs": 32})  # hot: nothing boots
+        await controller.submit("objective", objective=Objective.ENERGY)
+        back = await controller.submit("rollback")
+        return back.record.outcome.kind, controller.loop.orders.state.objective
+
+    emulation = Emulation.model_validate({"faults": faults})
+    told = told_by(story, tmp_path, lambda: InProcessLauncher(emulation=emulation))
+    assert told == (OutcomeKind.ROLLED_BACK, Objective.ENERGY)
+
+
 def test_a_refused_intent_leaves_no_trace(tmp_path):
     """An unknown knob and an objective without a configuration change nothing and store no decision."""
 

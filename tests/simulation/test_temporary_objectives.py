@@ -86,6 +86,28 @@ def test_pause_holds_the_end_back_until_resume(tmp_path):
     assert after == (Objective.THROUGHPUT, 64)
 
 
+def test_a_rollback_from_a_temporary_objective_ends_it_and_a_second_one_brings_it_back(tmp_path):
+    """Back under the objective before, its end changes nothing; undone in time, it ends when it was to end."""
+
+    async def story():
+        launcher = InProcessLauncher()
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            await controller.submit("objective", objective=Objective.ENERGY, lasting_s=HOUR_S)
+            back = await controller.submit("rollback")
+            seen = [await objective_and_cap(controller)]
+            await controller.submit("rollback")
+            seen.append(await objective_and_cap(controller))
+            await asyncio.sleep(HOUR_S + 30)
+            seen.append(await objective_and_cap(controller))
+        await launcher.end()
+        return back.record.decision.reason, seen
+
+    reason, seen = in_virtual_time(story())
+    assert "to go back to the previous configuration and to objective throughput, as cli asked" in reason
+    assert seen == [(Objective.THROUGHPUT, 64), (Objective.ENERGY, 16), (Objective.THROUGHPUT, 64)]
+
+
 def test_an_end_that_cannot_be_carried_out_is_a_decision_to_keep(tmp_path):
     """If the space no longer allows what was before, the objective ends all the same and says why nothing moved."""
 

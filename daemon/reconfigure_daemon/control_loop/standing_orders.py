@@ -6,15 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from reconfigure_daemon.ports import Journal
-from reconfigure_policies.decision import after_expiry, is_over, with_objective
+from reconfigure_policies.decision import after_expiry, is_over, reached, rolled_back, with_objective
 from reconfigure_policies.decision.governor import GOVERNED_KNOBS
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
-
-#: Configurations that a rollback can look back on.
-_PREVIOUS = 20
 
 
 class StandingOrders:
@@ -44,7 +41,7 @@ class StandingOrders:
         """
         target = self.state.target
         if target is None or _without(enforced, self.state.governed) != _without(target, self.state.governed):
-            await self._keep(replace(_reached(self.state, enforced), governed=frozenset()))
+            await self._keep(replace(reached(self.state, enforced), governed=frozenset()))
 
     async def govern(self, knobs: Collection[str]) -> None:
         """The governor is about to move these."""
@@ -70,25 +67,29 @@ class StandingOrders:
     async def follow(self, record: DecisionRecord) -> None:
         """A decision has ended: what it reached holds from now on.
 
-        An operator's objective is in force only if its configuration was reached. The end of a temporary one is a
-        fact of the calendar, however the change that followed from it went. What the daemon adjusts by itself is the
-        governor's, and changes nothing of what was asked for.
+        An operator's objective is in force only if its configuration was reached, and a rollback from it brings back
+        the one before. The end of a temporary one is a fact of the calendar, however the change that followed from it
+        went. What the daemon adjusts by itself is the governor's, and changes nothing of what was asked for.
         """
         decision, state = record.decision, self.state
         acted = decision.kind is not DecisionKind.KEEP
-        reached = not acted or (record.outcome is not None and record.outcome.kind is OutcomeKind.APPLIED)
+        applied = not acted or (record.outcome is not None and record.outcome.kind is OutcomeKind.APPLIED)
         intent = decision.intent
         if intent is not None and intent.kind is IntentKind.OBJECTIVE and intent.objective is not None:
             if intent.source == "schedule":
                 state = after_expiry(state, record.at)[0] if is_over(state, record.at) else state
-            elif reached:
+            elif applied:
                 before = state.target if state.governed else record.enforced_before
                 state = with_objective(state, intent.objective, intent.expires_at, before or decision.target)
+        elif intent is not None and intent.kind is IntentKind.ROLLBACK and applied:
+            state = rolled_back(state, decision.target, record.at)
         moved_on = (
             bool(state.governed) and decision.target != state.target
         )  # to keep a governor's knob is to ask for it
-        if reached and (acted or moved_on) and not _is_the_governors(decision):
+        if applied and (acted or moved_on) and not _is_the_governors(decision):
             state = _asked(state, decision)
+        elif state != self.state and state.target is not None:
+            state = reached(state, state.target)  # what is enforced is under another objective from now on
         await self._keep(state)
 
     async def _keep(self, state: ControllerState) -> None:
@@ -108,14 +109,7 @@ def _asked(state: ControllerState, decision: Decision) -> ControllerState:
     if intent is not None and intent.kind is IntentKind.APPLY and state.target is not None:
         governed = state.governed - set(intent.changes)
         target = target.with_changes({name: state.target[name] for name in governed if name in state.target})
-    return replace(_reached(state, target), governed=governed)
-
-
-def _reached(state: ControllerState, configuration: Configuration) -> ControllerState:
-    previous = state.previous
-    if not previous or previous[-1] != configuration:
-        previous = (*previous, configuration)[-_PREVIOUS:]
-    return replace(state, target=configuration, previous=previous)
+    return replace(reached(state, target), governed=governed)
 
 
 def _without(configuration: Configuration, names: Collection[str]) -> dict[str, object]:

@@ -13,12 +13,17 @@ from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.history import (
     ControllerState,
-    CoveredObjective,
     DecisionRecord,
     Observation,
     SwitchMeasurement,
 )
-from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
+from reconfigure_policies.domain.objective import (
+    AppliedConfiguration,
+    CoveredObjective,
+    IntentKind,
+    Objective,
+    OperatorIntent,
+)
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 _LOG = logging.getLogger(__name__)
@@ -50,8 +55,8 @@ def encode_state(state: ControllerState) -> dict[str, str]:
         "objective_until": json.dumps(state.objective_until),
         "paused": json.dumps(state.paused),
         "target": json.dumps(None if state.target is None else dict(state.target)),
-        "previous": json.dumps([dict(configuration) for configuration in state.previous]),
-        "covered": json.dumps([[each.objective, each.until, dict(each.configuration)] for each in state.covered]),
+        "previous": json.dumps([_encode_applied(each) for each in state.previous]),
+        "covered": json.dumps(_encode_covered(state.covered)),
         "governed": json.dumps(sorted(state.governed)),
         "hands_off": json.dumps(state.hands_off),
     }
@@ -60,16 +65,14 @@ def encode_state(state: ControllerState) -> dict[str, str]:
 def decode_state(pairs: Mapping[str, str]) -> ControllerState:
     """What `encode_state` wrote."""
     values = {key: json.loads(value) for key, value in pairs.items()}
+    objective = Objective(values["objective"])
     return ControllerState(
-        objective=Objective(values["objective"]),
+        objective=objective,
         objective_until=values["objective_until"],
         paused=values["paused"],
         target=None if values["target"] is None else Configuration(values["target"]),
-        previous=tuple(Configuration(each) for each in values["previous"]),
-        covered=tuple(
-            CoveredObjective(Objective(objective), until, Configuration(configuration))
-            for objective, until, configuration in values["covered"]
-        ),
+        previous=tuple(_decode_applied(each, objective) for each in values["previous"]),
+        covered=_decode_covered(values["covered"]),
         governed=frozenset(values.get("governed", ())),  # a store from before the governor has neither
         hands_off=values.get("hands_off"),
     )
@@ -122,6 +125,26 @@ def decode_all(rows: Iterable[Any], decode: Callable[[Row], Record]) -> list[Rec
         except (ValueError, TypeError, KeyError) as fault:
             _LOG.warning("a stored row cannot be understood and is left out: %s", fault)
     return records
+
+
+def _encode_applied(applied: AppliedConfiguration) -> list[Any]:
+    return [dict(applied.configuration), applied.objective, applied.until, _encode_covered(applied.covered)]
+
+
+def _decode_applied(stored: Any, otherwise: Objective) -> AppliedConfiguration:
+    """One of `previous`; a store from before objectives were kept with it has the bare configuration."""
+    if isinstance(stored, dict):
+        return AppliedConfiguration(Configuration(stored), otherwise)
+    configuration, objective, until, covered = stored
+    return AppliedConfiguration(Configuration(configuration), Objective(objective), until, _decode_covered(covered))
+
+
+def _encode_covered(covered: Iterable[CoveredObjective]) -> list[Any]:
+    return [[each.objective, each.until, dict(each.configuration)] for each in covered]
+
+
+def _decode_covered(stored: Any) -> tuple[CoveredObjective, ...]:
+    return tuple(CoveredObjective(Objective(name), until, Configuration(values)) for name, until, values in stored)
 
 
 def _configuration(text: str | None) -> Configuration | None:

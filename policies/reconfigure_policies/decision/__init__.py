@@ -3,7 +3,13 @@
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
 from reconfigure_policies.decision.intents import IntentRefused, decide
 from reconfigure_policies.decision.planning import Plan, plan
-from reconfigure_policies.decision.standing_objectives import after_expiry, is_over, with_objective
+from reconfigure_policies.decision.standing_objectives import (
+    after_expiry,
+    is_over,
+    reached,
+    rolled_back,
+    with_objective,
+)
 
 __all__ = [
     "IntentRefused",
@@ -15,5 +21,7 @@ __all__ = [
     "is_over",
     "move_between",
     "plan",
+    "reached",
+    "rolled_back",
     "with_objective",
 ]

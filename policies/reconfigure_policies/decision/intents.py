@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
+from reconfigure_policies.decision.standing_objectives import has_ended
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
@@ -38,7 +39,7 @@ def _wanted(
 ) -> tuple[Mapping[str, KnobValue], str]:
     """The assignment that an intent asks for, and its purpose in words."""
     if intent.kind is IntentKind.ROLLBACK:
-        return _previous(snapshot, space), f"to go back to the previous configuration, as {intent.source} asked"
+        return _previous(snapshot, space, intent.source)
     if intent.kind is IntentKind.OBJECTIVE:
         return _of_objective(intent, snapshot)
     if not intent.changes:
@@ -46,7 +47,7 @@ def _wanted(
     return intent.changes, f"as {intent.source} asked"
 
 
-def _previous(snapshot: Snapshot, space: ConfigurationSpace) -> Configuration:
+def _previous(snapshot: Snapshot, space: ConfigurationSpace, source: str) -> tuple[Configuration, str]:
     """The latest applied configuration that is not the present one; a second rollback thus undoes the first.
 
     What the governor did on its own is no configuration of anybody's, and nothing to go back to or from.
@@ -54,9 +55,11 @@ def _previous(snapshot: Snapshot, space: ConfigurationSpace) -> Configuration:
     enforced = completed(space, snapshot.enforced)
     present = enforced if snapshot.asked is None else completed(space, snapshot.asked)
     for applied in reversed(snapshot.previous):
-        configuration = completed(space, applied)
+        configuration = completed(space, applied.configuration)
         if configuration != present:
-            return configuration
+            returns = applied.objective is not snapshot.objective and not has_ended(applied, snapshot.at)
+            objective = f" and to objective {applied.objective}" if returns else ""
+            return configuration, f"to go back to the previous configuration{objective}, as {source} asked"
     raise IntentRefused(
         f"there is nothing to roll back to: {enforced} is the only configuration applied so far; "
         "use `reconfigure apply KEY=VALUE` to name another"

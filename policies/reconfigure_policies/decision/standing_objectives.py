@@ -1,12 +1,15 @@
-"""Objectives with an end: what they cover, and what comes back when they are over."""
+"""Which objective is in force: temporary ones and what they cover, and what a rollback brings back."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.history import ControllerState, CoveredObjective
-from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.history import ControllerState
+from reconfigure_policies.domain.objective import AppliedConfiguration, CoveredObjective, Objective
+
+#: Configurations that a rollback can look back on.
+_PREVIOUS = 20
 
 
 def with_objective(
@@ -43,3 +46,39 @@ def after_expiry(state: ControllerState, now: float) -> tuple[ControllerState, C
     returning = state.covered[-1]
     state = replace(state, objective=returning.objective, objective_until=returning.until, covered=state.covered[:-1])
     return after_expiry(state, now) if is_over(state, now) else (state, returning.configuration)
+
+
+def reached(state: ControllerState, configuration: Configuration) -> ControllerState:
+    """The state with a configuration that was reached under the objective in force, for later rollbacks."""
+    applied = AppliedConfiguration(configuration, state.objective, state.objective_until, state.covered)
+    earlier = state.previous
+    if earlier and earlier[-1].configuration == configuration:
+        earlier = earlier[:-1]
+    return replace(state, target=configuration, previous=(*earlier, applied)[-_PREVIOUS:])
+
+
+def rolled_back(state: ControllerState, configuration: Configuration, now: float) -> ControllerState:
+    """The state with the objective that held, at the latest, under a configuration that was returned to.
+
+    An objective whose end has passed meanwhile does not come back: the one in force stays.
+
+    Args:
+        state: what holds so far.
+        configuration: what the rollback has reached; an older one in `state.previous` may name other knobs.
+        now: wall-clock seconds since the epoch.
+    """
+    for applied in reversed(state.previous):
+        if _agree(applied.configuration, configuration):
+            if has_ended(applied, now):
+                return state
+            return replace(state, objective=applied.objective, objective_until=applied.until, covered=applied.covered)
+    return state
+
+
+def has_ended(applied: AppliedConfiguration, now: float) -> bool:
+    """Whether the objective that a configuration was applied under has come to its end meanwhile."""
+    return applied.until is not None and applied.until <= now
+
+
+def _agree(one: Configuration, other: Configuration) -> bool:
+    return all(one[name] == value for name, value in other.items() if name in one)

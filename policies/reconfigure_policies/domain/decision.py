@@ -7,7 +7,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
-from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
+from reconfigure_policies.domain.objective import (
+    AppliedConfiguration,
+    Objective,
+    OperatorIntent,
+    ServiceLevelObjective,
+)
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 
@@ -40,7 +45,7 @@ class Snapshot:
         slo: the service level to hold.
         paused: whether the operator has stopped automatic changes.
         windows: recent workload windows, oldest first.
-        previous: configurations that were applied before, latest last, for rollback.
+        previous: what was applied before, latest last, for rollback.
         named: the configuration of each objective in `config.yaml`.
         draining: hot values that the engine has taken as its target and does not enforce yet, e.g. a lowered cap
             while more requests run.
@@ -53,7 +58,7 @@ class Snapshot:
     slo: ServiceLevelObjective
     paused: bool = False
     windows: tuple[WorkloadWindow, ...] = ()
-    previous: tuple[Configuration, ...] = ()
+    previous: tuple[AppliedConfiguration, ...] = ()
     named: Mapping[Objective, Configuration] = field(default_factory=dict)
     draining: Mapping[str, KnobValue] = field(default_factory=dict)
     asked: Configuration | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, Outcome
-from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.objective import AppliedConfiguration, CoveredObjective, Objective
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 
@@ -84,21 +84,6 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class CoveredObjective:
-    """What a temporary objective (`--for 8h`) covers, and gives way to when it ends.
-
-    Attributes:
-        objective: the one that was in force.
-        until: when it ends itself, wall-clock seconds; None if it stays.
-        configuration: what was enforced under it.
-    """
-
-    objective: Objective
-    until: float | None
-    configuration: Configuration
-
-
-@dataclass(frozen=True, slots=True)
 class ControllerState:
     """What a controller must know again after it was killed.
 
@@ -107,7 +92,7 @@ class ControllerState:
         objective_until: when it ends, wall-clock seconds; None if it stays.
         paused: whether the operator has stopped automatic changes.
         target: the configuration that was asked for; None before the first decision.
-        previous: configurations that were applied before, latest last, for rollback.
+        previous: what was applied before, latest last, for rollback.
         covered: what comes back when a temporary objective ends, the next one last.
         governed: knobs whose value the governor may have moved away from `target`.
         hands_off: why the governor leaves its knobs alone although its objective is in force; None if it need not.
@@ -117,7 +102,7 @@ class ControllerState:
     objective_until: float | None = None
     paused: bool = False
     target: Configuration | None = None
-    previous: tuple[Configuration, ...] = ()
+    previous: tuple[AppliedConfiguration, ...] = ()
     covered: tuple[CoveredObjective, ...] = ()
     governed: frozenset[str] = frozenset()
     hands_off: str | None = None

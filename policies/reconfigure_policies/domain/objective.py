@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.workload import RequestRecord
 
 
@@ -16,6 +16,38 @@ class Objective(StrEnum):
     ENERGY = "energy"
     THROUGHPUT = "throughput"
     BALANCED = "balanced"
+
+
+@dataclass(frozen=True, slots=True)
+class CoveredObjective:
+    """What a temporary objective (`--for 8h`) covers, and gives way to when it ends.
+
+    Attributes:
+        objective: the one that was in force.
+        until: when it ends itself, wall-clock seconds; None if it stays.
+        configuration: what was enforced under it.
+    """
+
+    objective: Objective
+    until: float | None
+    configuration: Configuration
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedConfiguration:
+    """A configuration that was reached, and the objective that held under it: both are what a rollback returns to.
+
+    Attributes:
+        configuration: what was enforced.
+        objective: the one in force, at the latest, while it was.
+        until: when that objective ends, wall-clock seconds; None if it stays.
+        covered: what comes back when it ends, the next one last.
+    """
+
+    configuration: Configuration
+    objective: Objective
+    until: float | None = None
+    covered: tuple[CoveredObjective, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from reconfigure_policies.decision import IntentRefused, completed, decide
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
 from reconfigure_policies.domain.decision import DecisionKind, Snapshot
-from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
+from reconfigure_policies.domain.objective import (
+    AppliedConfiguration,
+    IntentKind,
+    Objective,
+    OperatorIntent,
+    ServiceLevelObjective,
+)
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 SPACE = ConfigurationSpace(
@@ -21,6 +27,10 @@ def snapshot(**facts):
     return Snapshot(
         **{"at": 0.0, "enforced": START, "objective": Objective.THROUGHPUT, "slo": ServiceLevelObjective(), **facts}
     )
+
+
+def applied(*configurations, objective=Objective.THROUGHPUT, until=None):
+    return tuple(AppliedConfiguration(each, objective, until) for each in configurations)
 
 
 def intent(kind=IntentKind.APPLY, **facts):
@@ -120,7 +130,7 @@ def test_an_objective_that_returns_without_a_configuration_restores_what_held_be
 @given(st.lists(CONFIGURATIONS, max_size=6), CONFIGURATIONS)
 def test_rollback_goes_to_the_latest_different_configuration(previous, enforced):
     """The target is the last applied configuration that is not enforced; without one the intent is refused."""
-    state = snapshot(enforced=enforced, previous=tuple(previous))
+    state = snapshot(enforced=enforced, previous=applied(*previous))
     different = [configuration for configuration in previous if configuration != enforced]
     if different:
         assert decide(intent(IntentKind.ROLLBACK), state, SPACE).target == different[-1]
@@ -132,18 +142,30 @@ def test_rollback_goes_to_the_latest_different_configuration(previous, enforced)
 def test_rollback_of_a_rollback_undoes_it():
     """Two rollbacks in a row end where they began."""
     other = START.with_changes({"block_size": 32})
-    back = decide(intent(IntentKind.ROLLBACK), snapshot(previous=(other, START)), SPACE).target
+    back = decide(intent(IntentKind.ROLLBACK), snapshot(previous=applied(other, START)), SPACE).target
     assert back == other
-    assert (
-        decide(intent(IntentKind.ROLLBACK), snapshot(enforced=back, previous=(other, START, back)), SPACE).target
-        == START
-    )
+    again = snapshot(enforced=back, previous=applied(other, START, back))
+    assert decide(intent(IntentKind.ROLLBACK), again, SPACE).target == START
 
 
 def test_rollback_ignores_knobs_that_left_the_space():
     """A configuration applied under an older config.yaml is read in today's space."""
     older = Configuration({"max_num_seqs": 16, "block_size": 16, "gone": 1})
-    assert decide(intent(IntentKind.ROLLBACK), snapshot(previous=(older,)), SPACE).target == completed(SPACE, older)
+    assert decide(intent(IntentKind.ROLLBACK), snapshot(previous=applied(older)), SPACE).target == completed(
+        SPACE, older
+    )
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [(None, "to go back to the previous configuration and to objective energy, as cli asked"),
+     (-1.0, "to go back to the previous configuration, as cli asked")],
+)  # fmt: skip
+def test_a_rollback_names_the_objective_that_comes_back(until, words):
+    """The one that held under the configuration returns with it, unless its time is over."""
+    other = START.with_changes({"block_size": 32})
+    previous = applied(other, objective=Objective.ENERGY, until=until)
+    assert words in decide(intent(IntentKind.ROLLBACK), snapshot(previous=previous), SPACE).reason
 
 
 @pytest.mark.parametrize(

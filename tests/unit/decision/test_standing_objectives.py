@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconfigure_policies.decision import after_expiry, is_over, with_objective
+from reconfigure_policies.decision import after_expiry, is_over, reached, rolled_back, with_objective
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.history import ControllerState
 from reconfigure_policies.domain.objective import Objective
@@ -72,3 +74,34 @@ def test_expiry_ends_in_the_latest_objective_that_has_not_ended(holds, now):
     assert len(after.covered) == (still[-1] + 1 if still else 0)
     assert after.objective == (holds[still[-1]][0] if still else START.objective)
     assert configuration == under(still[-1] + 1 if still else 0)
+
+
+def test_a_rollback_brings_the_objective_of_its_configuration_back_and_a_second_one_undoes_it():
+    """Whatever was in force under a configuration is in force again, temporary or not, with what it covers."""
+    wide = reached(START, WIDE)
+    narrow = reached(with_objective(wide, Objective.ENERGY, 100.0, WIDE), NARROW)
+    back = reached(rolled_back(narrow, WIDE, 50.0), WIDE)
+    assert (back.objective, back.objective_until, back.covered) == (Objective.THROUGHPUT, None, ())
+    again = rolled_back(back, NARROW, 60.0)
+    assert (again.objective, again.objective_until, again.covered) == (Objective.ENERGY, 100.0, narrow.covered)
+
+
+def test_a_rollback_does_not_bring_back_an_objective_whose_time_is_over():
+    """The configuration returns; the objective in force stays."""
+    narrow = reached(with_objective(reached(START, WIDE), Objective.ENERGY, 100.0, WIDE), NARROW)
+    ended = reached(after_expiry(narrow, 100.0)[0], WIDE)
+    assert rolled_back(ended, NARROW, 101.0) == ended
+
+
+def test_the_latest_objective_of_a_configuration_is_the_one_that_counts():
+    """An objective whose configuration was enforced already takes the place of the one before it."""
+    state = reached(replace(reached(START, WIDE), objective=Objective.BALANCED), WIDE)
+    assert [applied.objective for applied in state.previous] == [Objective.BALANCED]
+    assert rolled_back(replace(state, objective=Objective.ENERGY), WIDE, 0.0).objective is Objective.BALANCED
+
+
+def test_a_configuration_from_another_space_is_known_by_the_knobs_it_has():
+    """A knob that came or went since does not hide under which objective the rest was applied."""
+    older = reached(replace(START, objective=Objective.ENERGY), Configuration({"max_num_seqs": 64, "gone": 1}))
+    today = Configuration({"max_num_seqs": 64, "block_size": 16})
+    assert rolled_back(replace(older, objective=Objective.BALANCED), today, 0.0).objective is Objective.ENERGY

@@ -10,7 +10,7 @@ from reconfigure_daemon.store import Store
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.history import ControllerState, Observation
-from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
+from reconfigure_policies.domain.objective import AppliedConfiguration, IntentKind, Objective, OperatorIntent
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
 SMALL = Configuration({"max_num_seqs": 16, "block_size": 16})
@@ -50,7 +50,13 @@ class Examples:
     )
     observation = Observation(100.0, "host-a", "vllm", "0.32.0", "smollm2", LARGE, window)
     state = ControllerState(
-        Objective.ENERGY, 500.0, True, LARGE, (SMALL,), governed=frozenset({"max_num_seqs"}), hands_off="cli set it"
+        Objective.ENERGY,
+        500.0,
+        True,
+        LARGE,
+        (AppliedConfiguration(SMALL, Objective.THROUGHPUT),),
+        governed=frozenset({"max_num_seqs"}),
+        hands_off="cli set it",
     )
     host = HostState(
         host_id="host-a",

@@ -5,7 +5,11 @@ import sqlite3
 import pytest
 
 from reconfigure_daemon.store.database import connect
+from reconfigure_daemon.store.rows import decode_state, encode_state
 from reconfigure_daemon.store.schema import MIGRATIONS, migrate, version_of
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.history import ControllerState
+from reconfigure_policies.domain.objective import AppliedConfiguration, Objective
 
 LATEST = len(MIGRATIONS)
 
@@ -32,6 +36,13 @@ async def test_every_older_store_is_brought_up_to_date(version, path, open_store
     assert decision_id == (8 if version >= 1 else 1)
     assert await store.observations() == [examples.observation]
     assert version_of(store._file._connection) == LATEST
+
+
+def test_configurations_kept_without_an_objective_count_as_of_the_one_in_force():
+    """An earlier version kept bare configurations for rollback; they are read as it left them."""
+    pairs = encode_state(ControllerState(Objective.ENERGY)) | {"previous": '[{"block_size": 32}]'}
+    (applied,) = decode_state(pairs).previous
+    assert applied == AppliedConfiguration(Configuration({"block_size": 32}), Objective.ENERGY)
 
 
 def test_a_step_is_taken_whole_or_not_at_all(tmp_path):

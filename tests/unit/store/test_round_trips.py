@@ -14,8 +14,14 @@ from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.store import Store
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
-from reconfigure_policies.domain.history import ControllerState, CoveredObjective, Observation, SwitchMeasurement
-from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
+from reconfigure_policies.domain.history import ControllerState, Observation, SwitchMeasurement
+from reconfigure_policies.domain.objective import (
+    AppliedConfiguration,
+    CoveredObjective,
+    IntentKind,
+    Objective,
+    OperatorIntent,
+)
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
 names = st.text(min_size=1, max_size=8)
@@ -76,16 +82,19 @@ windows = st.builds(
     energy_by_source_j=st.dictionaries(st.sampled_from(["measured", "estimated"]), seconds),
 )
 observations = st.builds(Observation, seconds, names, names, names, names, configurations, windows)
+covered = st.lists(
+    st.builds(CoveredObjective, st.sampled_from(Objective), maybe_seconds, configurations), max_size=2
+).map(tuple)
 states = st.builds(
     ControllerState,
     objective=st.sampled_from(Objective),
     objective_until=maybe_seconds,
     paused=st.booleans(),
     target=st.none() | configurations,
-    previous=st.lists(configurations, max_size=3).map(tuple),
-    covered=st.lists(
-        st.builds(CoveredObjective, st.sampled_from(Objective), maybe_seconds, configurations), max_size=2
+    previous=st.lists(
+        st.builds(AppliedConfiguration, configurations, st.sampled_from(Objective), maybe_seconds, covered), max_size=3
     ).map(tuple),
+    covered=covered,
 )
 
 
