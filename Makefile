@@ -6,7 +6,7 @@ NAME        ?=
 ARGS        ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup run test check format bench clean
+.PHONY: help setup run test check format bench docs clean
 
 help:            ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,9 +40,13 @@ format: $(BIN)/python  ## rewrite the formatting
 	@$(BIN)/ruff check --fix .
 
 bench: $(BIN)/python  ## one benchmark: make bench NAME=switching ARGS=--quick
-	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(filter-out readme,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))) >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(filter-out readme,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py))) >&2; exit 2; }
 	@$(BIN)/python deploy/setup/environment.py
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
+
+docs: $(BIN)/python    ## write the pages that are generated from the code
+	@$(BIN)/python deploy/setup/environment.py --with test
+	@$(BIN)/python -m docs.generate
 
 clean:           ## remove what was built, keep .venv
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -16,7 +16,7 @@ while one runs gets 409 with `action` and `since`. Everything here is a frozen p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -26,6 +26,7 @@ from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.forecast import Estimate, Forecast
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
 from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.steps import StepTotals
@@ -284,14 +285,45 @@ class WindowSource(Protocol):
         """Take one batch and the joules so far; returns the windows that are complete now, oldest first."""
 
 
-class LoopMetrics(Protocol):
+class LearningMetrics(Protocol):
+    """What learning makes visible; every method only takes note. A `quantity` is a field of `Forecast`."""
+
+    def observe_shift(self, quantities: Iterable[str]) -> None:
+        """The workload has shifted in these fields of `WorkloadContext`."""
+
+    def observe_forecast(self, forecast: Forecast | None) -> None:
+        """What is expected of the enforced configuration now; None where nothing is."""
+
+    def observe_forecast_check(self, quantity: str, expected: Estimate, measured: float) -> None:
+        """A quantity was measured that had been forecast; both in the quantity's unit."""
+
+    def observe_surrogate(
+        self, quantity: str, observations: int, error_ratio: float | None = None, coverage_ratio: float | None = None
+    ) -> None:
+        """A surrogate was fitted to so many observations.
+
+        Args:
+            quantity: what it predicts.
+            observations: how many it was fitted to.
+            error_ratio: mean error on observations that were held out, as a share of the measured value.
+            coverage_ratio: share of them within the 95 % interval.
+        """
+
+    def observe_fit(self, duration_s: float) -> None:
+        """All surrogates were fitted."""
+
+    def observe_front(self, configurations: int, hypervolume: float) -> None:
+        """The Pareto front was drawn anew."""
+
+
+class LoopMetrics(LearningMetrics, Protocol):
     """What the control loop makes visible; every method only takes note."""
 
     def observe_controller(self, objective: Objective, paused: bool, store_degraded: bool) -> None:
         """What holds for the controller now."""
 
-    def observe_tick(self, duration_s: float) -> None:
-        """One tick of the control loop was done."""
+    def observe_tick(self, duration_s: float, lag_s: float, at: float) -> None:
+        """One tick of the control loop was done; it began `lag_s` late and ended at wall-clock time `at`."""
 
     def observe_energy(self, reading: EnergyReading) -> None:
         """The meter was read."""
@@ -302,8 +334,8 @@ class LoopMetrics(Protocol):
     def observe_state(self, state: HostState | None) -> None:
         """The engine host was read; None if it did not answer."""
 
-    def observe_telemetry(self, batch: TelemetryBatch) -> None:
-        """Its telemetry was read."""
+    def observe_telemetry(self, batch: TelemetryBatch, slo: ServiceLevelObjective) -> None:
+        """Its telemetry was read, while this SLO was in force."""
 
     def observe_governor(self, active: bool, energy_stretches: float, seen: GovernorView | None) -> None:
         """Whether the governor acts, how much its model has learned, and what it sees; None while it stands by."""
@@ -314,8 +346,8 @@ class LoopMetrics(Protocol):
     def observe_intent(self, intent: OperatorIntent) -> None:
         """An intent was accepted."""
 
-    def observe_decision(self, decision: Decision) -> None:
-        """A decision was stored and is about to act."""
+    def observe_decision(self, decision: Decision, at: float) -> None:
+        """A decision was stored at wall-clock time `at` and is about to act."""
 
     def observe_outcome(self, decision: Decision, outcome: Outcome, mode: SwitchMode | None = None) -> None:
         """A decision has ended, or its unknown end has become known; `mode` tells a cold switch."""

@@ -132,7 +132,7 @@ class Decisions:
         log.info(decision.reason)
         if decision.intent is not None:
             self._metrics.observe_intent(decision.intent)
-        self._metrics.observe_decision(decision)
+        self._metrics.observe_decision(decision, at)
         self.latest = DecisionRecord(decision_id, at, decision, before)
         return self.latest
 

@@ -84,13 +84,16 @@ class ControlLoop:
 
     async def run(self, on_tick: Callable[[], None]) -> None:
         """Tick once per metering interval until cancelled."""
+        due_s = self._clock.monotonic()
         while True:
             started_s = self._clock.monotonic()
             await self.tick()
             spent_s = self._clock.monotonic() - started_s
-            self._metrics.observe_tick(spent_s)
+            self._metrics.observe_tick(spent_s, max(0.0, started_s - due_s), self._clock.wall())
             on_tick()
-            await self._clock.sleep(max(0.05, self._settings().metering.interval_s - spent_s))
+            pause_s = max(0.05, self._settings().metering.interval_s - spent_s)
+            due_s = self._clock.monotonic() + pause_s
+            await self._clock.sleep(pause_s)
 
     async def tick(self) -> None:
         """Sample once, then do what is due; an engine host that does not answer is noticed, not raised."""

@@ -100,8 +100,8 @@ class Sampler:
             return state  # it boots, and has nothing to tell yet
         batch = await host.telemetry(self._after)
         self._after, self.totals, self.state, self.batch = batch.next_after, batch.totals, state, batch
-        self._metrics.observe_telemetry(batch)
         self._builder.slo = self._settings().slo.to_domain()
+        self._metrics.observe_telemetry(batch, self._builder.slo)
         await self._follow_changes(state, batch)
         for window in self._builder.add(batch, self.energy):
             await self._complete(window, state)

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 
 from reconfigure_daemon.exposition.cumulative import CumulativeReadings
 from reconfigure_daemon.exposition.families import Families
+from reconfigure_daemon.exposition.learning import LearningObserver
 from reconfigure_daemon.ports import HostPhase, HostState, SwitchMode, TelemetryBatch
 from reconfigure_policies.decision.governor import GovernorView
-from reconfigure_policies.domain.configuration import KnobValue, format_value
+from reconfigure_policies.domain.configuration import Configuration, KnobValue, format_value
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
-from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.energy import EnergyReading, EnergySource
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
-from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
+from reconfigure_policies.domain.workload import FinishReason, Percentiles, WorkloadWindow
+
+_LATENCIES = {"ttft": "ttft_s", "tpot": "tpot_s", "e2e": "e2e_latency_s"}
 
 
-class Metrics:
+class Metrics(LearningObserver):
     """Takes what the control loop sees and renders it as text; use it from one thread.
 
     Counters follow cumulative readings of the engine host and the meter, and never go down when one starts again.
@@ -28,7 +31,7 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, version: str) -> None:
-        self._families = Families()
+        super().__init__(Families())
         self._host_readings = CumulativeReadings()
         self._telemetry_readings = CumulativeReadings()
         self._meter_readings = CumulativeReadings()
@@ -45,9 +48,11 @@ class Metrics:
         self._families.paused.set(paused)
         self._families.store_degraded.set(store_degraded)
 
-    def observe_tick(self, duration_s: float) -> None:
-        """One tick of the control loop was done."""
+    def observe_tick(self, duration_s: float, lag_s: float, at: float) -> None:
+        """One tick of the control loop was done; it began `lag_s` late and ended at wall-clock time `at`."""
         self._families.tick.observe(duration_s)
+        self._families.lag.observe(lag_s)
+        self._families.last_tick.set(at)
 
     def observe_adoption(self) -> None:
         """A running engine host was taken over."""
@@ -61,7 +66,11 @@ class Metrics:
         families = self._families
         families.host.clear()
         families.host.labels(state.engine, state.engine_version, state.model).set(1)
+        families.host_started.set(state.started_at)
         _one_of(families.phase, HostPhase, state.phase)
+        families.configuration.clear()
+        for role, values in (("enforced", state.enforced), ("target", state.target)):
+            families.configuration.labels(role, _cold_part(values, state.capabilities.hot_knobs)).set(1)
         _set_knobs(families.knob_enforced, families.knob_enforced_text, state.enforced)
         _set_knobs(families.knob_target, families.knob_target_text, state.target)
         families.live.set(state.live_requests)
@@ -69,8 +78,9 @@ class Metrics:
         families.core_restarts.inc(self._host_readings.increase("core_restarts", state.core_restarts))
         families.lost_requests.inc(self._host_readings.increase("lost_requests", state.lost_requests))
 
-    def observe_telemetry(self, batch: TelemetryBatch) -> None:
-        """The engine's totals, and records that came too late to be read."""
+    def observe_telemetry(self, batch: TelemetryBatch, slo: ServiceLevelObjective) -> None:
+        """The engine's totals, finished requests against the SLO in force, and records that came too late."""
+        self._judge(batch, slo)
         families, totals = self._families, batch.totals
         families.dropped.inc(batch.dropped)
         families.running.set(totals.running)
@@ -90,9 +100,12 @@ class Metrics:
     def observe_energy(self, reading: EnergyReading) -> None:
         """Joules of every device; what a device gave under another source stays counted there."""
         self._families.power.clear()
+        self._families.energy_source.clear()
         for device in reading.devices:
             increase_j = self._meter_readings.increase(device.device, device.energy_j)
             self._families.energy.labels(device.device, device.source).inc(increase_j)
+            for source in EnergySource:
+                self._families.energy_source.labels(device.device, source).set(source == device.source)
             if device.power_w is not None:
                 self._families.power.labels(device.device, device.source).set(device.power_w)
 
@@ -129,30 +142,53 @@ class Metrics:
         """An intent was accepted."""
         self._families.intents.labels(intent.kind).inc()
 
-    def observe_decision(self, decision: Decision) -> None:
-        """A decision was made."""
+    def observe_decision(self, decision: Decision, at: float) -> None:
+        """A decision was made at wall-clock time `at`."""
         self._families.decisions.labels(decision.kind).inc()
+        self._families.last_decision.labels(decision.kind).set(at)
 
     def observe_outcome(self, decision: Decision, outcome: Outcome, mode: SwitchMode | None = None) -> None:
         """A decision ended; of a cold switch that was applied, done in `mode`, duration and stall count."""
-        self._families.outcomes.labels(decision.kind, outcome.kind).inc()
-        if not decision.cold or outcome.kind is not OutcomeKind.APPLIED:
+        families, measured = self._families, outcome.measurements
+        families.outcomes.labels(decision.kind, outcome.kind).inc()
+        if not decision.cold:
             return
-        done_in = mode or "unknown"
-        self._families.switch_duration.labels(done_in).observe(outcome.duration_s)
-        stall_s = outcome.measurements.get("stall_p95_s")
-        if stall_s is not None:
-            self._families.switch_stall.labels(done_in).observe(stall_s)
+        families.switch_energy.inc(max(0.0, measured.get("energy_j", 0.0)))
+        families.replayed_tokens.inc(measured.get("replayed_tokens", 0.0))
+        families.inexact_requests.inc(measured.get("inexact_requests", 0.0))
+        if outcome.kind is OutcomeKind.APPLIED:
+            done_in = mode or "unknown"
+            families.switch_duration.labels(done_in).observe(outcome.duration_s)
+            if "stall_p95_s" in measured:
+                families.switch_stall.labels(done_in).observe(measured["stall_p95_s"])
+
+    def _judge(self, batch: TelemetryBatch, slo: ServiceLevelObjective) -> None:
+        families = self._families
+        families.slo_required.set(slo.attainment)
+        families.slo_limit.clear()
+        for latency, field in _LATENCIES.items():
+            if (limit_s := getattr(slo, field)) is not None:
+                families.slo_limit.labels(latency).set(limit_s)
+        for record in batch.records:
+            if record.finish_reason != FinishReason.ABORT:
+                families.slo_requests.labels("met" if slo.met_by(record) else "missed").inc()
 
     def _begin_at_zero(self) -> None:
         """A series that exists before its first event lets `rate()` see that event."""
         families = self._families
+        for verdict in ("met", "missed"):
+            families.slo_requests.labels(verdict)
         for intent in IntentKind:
             families.intents.labels(intent)
         for kind in DecisionKind:
             families.decisions.labels(kind)
             for outcome in OutcomeKind:
                 families.outcomes.labels(kind, outcome)
+
+
+def _cold_part(values: Mapping[str, KnobValue], hot_knobs: Collection[str]) -> str:
+    """A label that changes only with the core: as many values as cold configurations, one of them at a time."""
+    return str(Configuration({name: value for name, value in values.items() if name not in hot_knobs}))
 
 
 def _one_of(family: Gauge, states: type[StrEnum], present: StrEnum) -> None:

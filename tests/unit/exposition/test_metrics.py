@@ -8,13 +8,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.exposition.families import Families
 from reconfigure_daemon.ports import Capabilities, HostPhase, HostState, LoopMetrics, SwitchMode, TelemetryBatch
 from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import DeviceEnergy, EnergyReading, EnergySource
+from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
-from reconfigure_policies.domain.workload import IterationTotals, Percentiles, WorkloadWindow
+from reconfigure_policies.domain.workload import IterationTotals, Percentiles, RequestRecord, WorkloadWindow
 from reconfigure_policies.step_cost import SteadyState
 
 STATE = HostState(
@@ -30,23 +32,36 @@ STATE = HostState(
     target={"max_num_seqs": 64, "dtype": "bfloat16", "prefix_cache_reading": True},
     enforced={"max_num_seqs": 32, "dtype": "float32", "prefix_cache_reading": True, "pacing_interval_s": 0.02},
     action=None,
-    capabilities=Capabilities(hot_knobs=[], exact_replay=True, switch_modes=["overlapped"]),
+    capabilities=Capabilities(
+        hot_knobs=["max_num_seqs", "prefix_cache_reading", "pacing_interval_s"],
+        exact_replay=True,
+        switch_modes=["overlapped"],
+    ),
     live_requests=7,
     core_restarts=1,
     lost_requests=0,
 )
 TOTALS = IterationTotals(9.0, 100, 5000, 400, 2000, 50, 40, 3, 6, 1, 0.25)
-BATCH = TelemetryBatch(host_id="host-a", now_s=9.0, next_after=40, dropped=2, records=[], totals=TOTALS)
+RECORDS = [
+    RequestRecord(0.0, ttft_s, 2.0, 10, 0, 5, 0.1, reason)
+    for ttft_s, reason in ((0.1, "stop"), (0.2, "length"), (0.7, "stop"), (0.1, "error"), (0.1, "abort"))
+]
+BATCH = TelemetryBatch(host_id="host-a", now_s=9.0, next_after=40, dropped=2, records=RECORDS, totals=TOTALS)
 WINDOW = WorkloadWindow(
     5.0, 30.0, 60, 50, 45, 4000, 100, 900, 0, 3.5, 0.0, Percentiles(0.1, 0.2, 0.3), Percentiles(0.01),
     Percentiles(0.02), Percentiles(1.0), energy_j=1800.0, energy_source="estimated",
 )  # fmt: skip
 SLO = ServiceLevelObjective(attainment=0.95)
+LIMITED = ServiceLevelObjective(ttft_s=0.5, attainment=0.9)
 COLD = Decision(DecisionKind.REDEPLOY, "why", Configuration({"block_size": 32}), {}, {"block_size": 32})
 HOT = Decision(DecisionKind.ADJUST, "why", Configuration({"max_num_seqs": 32}), {"max_num_seqs": 32})
 AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 0.25, 30.0, 0.3, 0.2, 0.01, 0.02)
 GOVERNED = GovernorView(0.9, -0.1, AT_45_MS, replace(AT_45_MS, energy_per_output_token_j=0.5), 0.5, None)
-DONE = Outcome(OutcomeKind.APPLIED, "done", None, 12.0, {"stall_p95_s": 0.05})
+DONE = Outcome(
+    OutcomeKind.APPLIED, "done", None, 12.0,
+    {"stall_p95_s": 0.05, "energy_j": 900.0, "replayed_tokens": 1510.0, "inexact_requests": 1.0},
+)  # fmt: skip
+FORECAST = Forecast(Configuration(), WorkloadContext(2.0, 80.0, 15.0), *[Estimate(1.5, 1.2, 1.9)] * 4)
 
 
 def joules(energy_j: float, source: EnergySource = EnergySource.MEASURED, power_w: float | None = 90.0):
@@ -62,16 +77,22 @@ def metrics() -> Metrics:
 def busy(metrics) -> Metrics:
     """A controller that has seen one of everything."""
     metrics.observe_controller(Objective.ENERGY, paused=True, store_degraded=False)
-    metrics.observe_tick(0.004)
+    metrics.observe_tick(0.004, 0.002, 1700000000.0)
     metrics.observe_adoption()
     metrics.observe_state(STATE)
-    metrics.observe_telemetry(BATCH)
+    metrics.observe_telemetry(BATCH, LIMITED)
     metrics.observe_energy(joules(500.0))
     metrics.observe_governor(True, 12.0, GOVERNED)
     metrics.observe_window(WINDOW, SLO)
     metrics.observe_intent(OperatorIntent("1", IntentKind.PAUSE, 0.0, "cli"))
-    metrics.observe_decision(COLD)
+    metrics.observe_decision(COLD, 1700000001.0)
     metrics.observe_outcome(COLD, DONE, SwitchMode.OVERLAPPED)
+    metrics.observe_shift(["arrival_rate_rps"])
+    metrics.observe_forecast(FORECAST)
+    metrics.observe_forecast_check("ttft_p99_s", Estimate(0.2, 0.1, 0.4), 0.3)
+    metrics.observe_surrogate("throughput_tps", 40, 0.08, 0.93)
+    metrics.observe_fit(1.5)
+    metrics.observe_front(6, 12.5)
     return metrics
 
 
@@ -101,7 +122,7 @@ def test_names_follow_the_conventions_of_prometheus(busy):
         assert all(name.endswith("_total") for name in exposed) == (family.type == "counter"), exposed
         assert not re.search(r"_(ms|s|j|w|mj|kwh|percent|bytes_total_total|created)(_|$)", family.name), family.name
         if family.type == "histogram":
-            assert family.name.endswith("_seconds")
+            assert family.name.endswith(("_seconds", "_ratio"))
 
 
 def test_labels_come_from_small_closed_sets(busy):
@@ -109,20 +130,23 @@ def test_labels_come_from_small_closed_sets(busy):
     before = sum(len(family.samples) for family in families(busy))
     for n in range(300):
         busy.observe_intent(OperatorIntent(f"intent-{n}", IntentKind.PAUSE, float(n), f"source-{n}"))
-        busy.observe_decision(replace(COLD, reason=f"because of {n}"))
+        busy.observe_decision(replace(COLD, reason=f"because of {n}"), float(n))
         busy.observe_outcome(COLD, replace(DONE, detail=f"error {n}", duration_s=float(n)), SwitchMode.OVERLAPPED)
         busy.observe_state(
             STATE.model_copy(
                 update={"host_id": f"host-{n}", "model": f"model-{n}", "enforced": {**STATE.enforced, "dtype": f"t{n}"}}
             )
         )
-        busy.observe_telemetry(BATCH.model_copy(update={"host_id": f"host-{n}"}))
+        busy.observe_telemetry(BATCH.model_copy(update={"host_id": f"host-{n}"}), LIMITED)
         busy.observe_window(replace(WINDOW, started_s=float(n), energy_source=f"source-{n % 4}"), SLO)
+        busy.observe_shift([f"quantity-{n}"])
+        busy.observe_surrogate("throughput_tps", n)
+        busy.observe_forecast_check("ttft_p99_s", Estimate(float(n), 0.0, 1.0), 0.5)
     assert sum(len(family.samples) for family in families(busy)) == before
     labels = {name for family in families(busy) for sample in family.samples for name in sample.labels}
     assert labels == {
-        "device", "engine", "kind", "knob", "le", "mode", "model", "objective", "outcome", "phase",
-        "quantile", "latency", "source", "value", "version",
+        "bound", "configuration", "device", "engine", "kind", "knob", "latency", "le", "mode", "model", "objective",
+        "outcome", "phase", "quantile", "quantity", "role", "source", "value", "verdict", "version", "within",
     }  # fmt: skip
 
 
@@ -169,6 +193,71 @@ def test_what_the_controller_saw_is_what_is_exposed(busy):
     assert value(busy, "reconfigure_decision_outcomes_total", kind="redeploy", outcome="applied") == 1
     assert value(busy, "reconfigure_switch_duration_seconds_sum", mode="overlapped") == 12
     assert value(busy, "reconfigure_switch_stall_seconds_sum", mode="overlapped") == 0.05
+    assert value(busy, "reconfigure_switch_energy_joules_total") == 900
+    assert value(busy, "reconfigure_switch_replayed_tokens_total") == 1510
+    assert value(busy, "reconfigure_switch_inexact_requests_total") == 1
+    assert value(busy, "reconfigure_control_loop_lag_seconds_sum") == 0.002
+    assert value(busy, "reconfigure_control_loop_last_tick_timestamp_seconds") == 1700000000
+    assert value(busy, "reconfigure_last_decision_timestamp_seconds", kind="redeploy") == 1700000001
+    assert value(busy, "reconfigure_engine_host_start_time_seconds") == 50
+    assert value(busy, "reconfigure_process_open_fds") > 0
+
+
+def test_the_active_and_the_wanted_configuration_are_told_by_their_cold_part(busy):
+    """Hot knobs move every second and are numbers; what only a new core can change is one label each."""
+    assert value(busy, "reconfigure_configuration_info", role="enforced", configuration="dtype=float32") == 1
+    assert value(busy, "reconfigure_configuration_info", role="target", configuration="dtype=bfloat16") == 1
+
+
+def test_requests_are_judged_by_the_slo_in_force(busy):
+    """Late and failed ones missed it; one that its client gave up says nothing of the service."""
+    assert value(busy, "reconfigure_slo_requests_total", verdict="met") == 2
+    assert value(busy, "reconfigure_slo_requests_total", verdict="missed") == 2
+    assert value(busy, "reconfigure_slo_required_attainment_ratio") == 0.9
+    assert value(busy, "reconfigure_slo_limit_seconds", latency="ttft") == 0.5
+    assert value(busy, "reconfigure_slo_limit_seconds", latency="tpot") is None
+
+
+def test_where_joules_come_from_is_told_for_each_device(busy):
+    """A device whose counter is lost is marked unknown from then on, and its joules stand still."""
+    assert value(busy, "reconfigure_energy_source", device="gpu0", source="measured") == 1
+    busy.observe_energy(joules(500.0, EnergySource.UNKNOWN, power_w=None))
+    assert value(busy, "reconfigure_energy_source", device="gpu0", source="measured") == 0
+    assert value(busy, "reconfigure_energy_source", device="gpu0", source="unknown") == 1
+    assert value(busy, "reconfigure_energy_joules_total", device="gpu0", source="measured") == 500
+
+
+def test_what_was_learned_is_shown_and_nothing_that_was_not(busy):
+    """Forecast, front, shift and the surrogates' quality; what is not expected any more is absent."""
+    assert value(busy, "reconfigure_workload_shifts_total", quantity="arrival_rate_rps") == 1
+    assert value(busy, "reconfigure_workload_shifts_total", quantity="output_tokens") == 0
+    assert value(busy, "reconfigure_forecast_energy_per_output_token_joules", bound="high") == 1.9
+    assert value(busy, "reconfigure_forecast_tpot_p99_seconds", bound="low") == 1.2
+    assert value(busy, "reconfigure_forecast_error_ratio_sum", quantity="ttft_p99_s") == pytest.approx(0.5)
+    assert value(busy, "reconfigure_forecasts_checked_total", quantity="ttft_p99_s", within="true") == 1
+    assert value(busy, "reconfigure_surrogate_observations", quantity="throughput_tps") == 40
+    assert value(busy, "reconfigure_surrogate_error_ratio", quantity="throughput_tps") == 0.08
+    assert value(busy, "reconfigure_surrogate_coverage_ratio", quantity="throughput_tps") == 0.93
+    assert value(busy, "reconfigure_surrogate_fit_duration_seconds_sum") == 1.5
+    assert value(busy, "reconfigure_pareto_front_configurations") == 6
+    assert value(busy, "reconfigure_pareto_hypervolume") == 12.5
+    busy.observe_forecast(replace(FORECAST, ttft_p99_s=None))
+    assert value(busy, "reconfigure_forecast_ttft_p99_seconds", bound="high") is None
+    busy.observe_forecast(None)
+    assert value(busy, "reconfigure_forecast_energy_per_output_token_joules", bound="high") is None
+
+
+def test_every_family_is_described_as_it_is_exposed(busy):
+    """The reference is written from descriptions: they name exactly what is exposed, with its kind and labels."""
+    described = {description.name: description for description in Families().descriptions}
+    for family in families(busy):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        description = described.pop(name)
+        assert (description.kind, description.meaning) == (family.type, family.documentation)
+        for sample in family.samples:
+            assert set(sample.labels) - {"le"} == set(description.labels), sample
+            assert sample.name in description.series
+    assert described == {}
 
 
 def test_only_applied_cold_switches_count_as_switches(metrics):
@@ -196,7 +285,7 @@ def test_a_fresh_host_adds_to_what_the_one_before_counted(metrics):
     for host_id, restarts, tokens in (("a", 1, 100), ("a", 2, 150), ("b", 0, 400), ("b", 1, 500)):
         metrics.observe_state(STATE.model_copy(update={"host_id": host_id, "core_restarts": restarts}))
         metrics.observe_telemetry(
-            BATCH.model_copy(update={"host_id": host_id, "totals": replace(TOTALS, output_tokens=tokens)})
+            BATCH.model_copy(update={"host_id": host_id, "totals": replace(TOTALS, output_tokens=tokens)}), SLO
         )
     assert value(metrics, "reconfigure_core_restarts_total") == 3
     assert value(metrics, "reconfigure_output_tokens_total") == 650
@@ -243,4 +332,4 @@ def test_two_controllers_in_one_process_do_not_mix(metrics, busy):
 
 def test_the_control_loop_finds_every_method_it_calls():
     """The port's methods exist here under the same names."""
-    assert {name for name in vars(LoopMetrics) if name.startswith("observe_")} <= set(dir(Metrics))
+    assert {name for name in dir(LoopMetrics) if name.startswith("observe_")} <= set(dir(Metrics))

@@ -1,0 +1,1 @@
+"""What breaks around a running daemon, and what must hold meanwhile: one module per group of faults."""
