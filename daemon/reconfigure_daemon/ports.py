@@ -26,7 +26,7 @@ from reconfigure_policies.decision.governor import GovernorView
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
-from reconfigure_policies.domain.forecast import Estimate, Forecast
+from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
 from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.steps import StepTotals
@@ -283,6 +283,23 @@ class WindowSource(Protocol):
 
     def add(self, batch: TelemetryBatch, energy: EnergyReading | None) -> list[WorkloadWindow]:
         """Take one batch and the joules so far; returns the windows that are complete now, oldest first."""
+
+
+class Forecaster(Protocol):
+    """What configurations are expected to do under a workload, as far as it has been learned."""
+
+    async def forecasts(self, context: WorkloadContext) -> tuple[Forecast, ...] | None:
+        """One forecast for each candidate, i.e. each configuration that the space enumerates.
+
+        Long work runs outside the event loop; a caller may ask for several contexts one after another. Never raises
+        for a model that cannot be fitted.
+
+        Returns:
+            None while too little was learned; `describe` says what is missing.
+        """
+
+    def describe(self) -> str:
+        """What the forecasts rest on, or why there are none, as a clause, e.g. `4 observations of 12 needed`."""
 
 
 class LearningMetrics(Protocol):

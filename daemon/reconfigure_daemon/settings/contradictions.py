@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from reconfigure_daemon.settings.knobs import misspelt_hot_knob, values_faults
+from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ _OWN_KEYS = {"host": "engine.host", "port": "engine.port", "model": "engine.mode
 def contradictions(settings: Settings) -> list[Contradiction]:
     """Every disagreement between keys, each at the key to change."""
     space = [fault for name, knob in settings.space.items() for fault in _knob(name, knob)]
+    space += _largest(settings)
+    named = [*_objectives(settings), *unknown_exclusions(settings), *lone_memory_keys(settings)]
     return [
         *space,
-        *_largest(settings),
-        *_objectives(settings),
+        *named,
+        *(() if space or named else impossible(settings)),  # only sound values can be put together
         *_governor(settings),
         *_arguments(settings),
         *_addresses(settings),

@@ -107,6 +107,9 @@ def _without(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
         if path[0] == "space" and len(path) > 1:
             for block in (rest["space"], *_blocks(rest.get("objectives"))):
                 block.pop(path[1], None)
+            rest.pop("constraints", None)  # it may name the knob, and judges whole configurations
+        elif path[0] == "constraints":
+            rest.pop("constraints", None)  # one limit means nothing without the others
         elif path[:2] == ("control_api", "token_file"):
             rest.pop("control_api")
         else:

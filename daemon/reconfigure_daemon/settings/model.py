@@ -11,6 +11,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from reconfigure_daemon.ports import SwitchMode
 from reconfigure_daemon.settings.contradictions import contradictions
 from reconfigure_daemon.settings.knobs import HOT_KNOBS
+from reconfigure_daemon.settings.limits import constraints_of
+from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue, Tier
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
 
@@ -67,6 +69,16 @@ class KnobSettings(Section):
     default: Value | None = None
 
 
+class ConstraintSettings(Section):
+    """What rules out configurations of the space before any boot; leave one out for no limit."""
+
+    gpus: Annotated[int, Field(ge=1)] | None = None
+    attention_heads: Annotated[int, Field(ge=1)] | None = None
+    weights_gib: Annotated[float, Field(gt=0)] | None = None
+    gpu_memory_gib: Annotated[float, Field(gt=0)] | None = None
+    exclude: list[Annotated[dict[KnobName, Value], Field(min_length=1)]] = []
+
+
 class SwitchSettings(Section):
     """How a cold switch is carried out."""
 
@@ -96,6 +108,28 @@ class GovernorSettings(Section):
     enabled: bool = False
     objective: Objective = Objective.ENERGY  # it governs while this one is in force
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of every latency's limit that it keeps free
+
+
+class DecisionSettings(Section):
+    """When the daemon re-decides by itself, and what a change must promise; see `reconfigure_policies.decision`."""
+
+    enabled: bool = True
+    balanced_energy_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    caution: Annotated[float, Field(ge=0, le=1)] = 0.25
+    min_saving: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    min_feasibility: Annotated[float, Field(ge=0, le=1)] = 0.9
+    min_dwell_s: Annotated[float, Field(ge=0)] = 600
+    max_switches_per_hour: Annotated[int, Field(ge=0)] = 2
+    expected_stay_s: Seconds = 3600
+    assumed_switch_s: Seconds = 60
+    canary_s: Seconds = 180
+    distrust_s: Annotated[float, Field(ge=0)] = 21600
+    exploration_share: Annotated[float, Field(ge=0, lt=1)] = 0  # of the energy; 0 never explores by itself
+    exploration_headroom: Annotated[float, Field(ge=0, lt=1)] = 0.3  # of every latency's limit
+
+    def to_domain(self) -> DecisionTerms:
+        """The policies' own form."""
+        return DecisionTerms(**self.model_dump(exclude={"enabled"}))
 
 
 class ControlApiSettings(Section):
@@ -142,10 +176,12 @@ class Settings(Section):
 
     engine: EngineSettings = EngineSettings()
     space: Annotated[dict[KnobName, KnobSettings], Field(min_length=1)]
+    constraints: ConstraintSettings = ConstraintSettings()
     objectives: dict[Objective, dict[str, Value]] = {}  # the named configuration of each objective
     start_objective: Objective = Objective.THROUGHPUT
     slo: SloSettings = SloSettings()
     governor: GovernorSettings = GovernorSettings()
+    decision: DecisionSettings = DecisionSettings()
     switch: SwitchSettings = SwitchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     metering: MeteringSettings = MeteringSettings()
@@ -177,7 +213,7 @@ class Settings(Section):
             default = given.values[0] if given.default is None else given.default
             tier = Tier.HOT if name in HOT_KNOBS else Tier.COLD
             knobs.append(Knob(name, tier, tuple(given.values), default, unit, description))
-        return ConfigurationSpace(tuple(knobs))
+        return ConfigurationSpace(tuple(knobs), constraints_of(self))
 
     def named_configurations(self) -> dict[Objective, Configuration]:
         """The full configuration of each objective: the space's defaults with the objective's own values."""

@@ -9,6 +9,7 @@ from reconfigure_daemon.settings.model import Settings
 COLD_KEYS = (
     "engine",
     "space",
+    "constraints",
     "switch.core_restarts",
     "switch.core_restart_window_s",
     "metering.nvml",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconfigure_policies.domain.configuration import (
     Configuration,
+    ConfigurationOutsideSpace,
     ConfigurationSpace,
     KnobValue,
     Tier,
@@ -63,11 +64,16 @@ def move_between(space: ConfigurationSpace, enforced: Configuration, changes: Ma
         changes: a full or partial assignment.
 
     Raises:
-        ConfigurationOutsideSpace: with every fault in `changes` at once.
+        ConfigurationOutsideSpace: with every fault in `changes` at once, or with every constraint that they would
+            break; one that is broken already, by an engine that was started otherwise, forbids no way out.
     """
     space.check(changes)
     origin = completed(space, enforced)
     target = origin.with_changes(changes)
+    broken_already = [constraint for constraint, _ in space.faults_of(origin)]
+    faults = [fault for constraint, fault in space.faults_of(target) if constraint not in broken_already]
+    if faults:
+        raise ConfigurationOutsideSpace(faults)
     hot, cold = space.split(origin.changes_to(target))
     return Move(origin, target, hot, cold)
 

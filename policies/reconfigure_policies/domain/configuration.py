@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
+from typing import TYPE_CHECKING
+
+from reconfigure_policies.domain.no_effect import inert_values
+
+if TYPE_CHECKING:
+    from reconfigure_policies.domain.constraints import Constraint
 
 KnobValue = bool | int | float | str
 
@@ -103,9 +110,15 @@ class ConfigurationOutsideSpace(ValueError):
 
 @dataclass(frozen=True)
 class ConfigurationSpace:
-    """Every configuration that the daemon may choose: the product of its knobs' values."""
+    """Every configuration that the daemon may choose: the product of its knobs' values, less what cannot be.
+
+    Attributes:
+        knobs: in the order of `config.yaml`.
+        constraints: what a configuration must satisfy besides.
+    """
 
     knobs: tuple[Knob, ...]
+    constraints: tuple[Constraint, ...] = ()
     _by_name: Mapping[str, Knob] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -149,11 +162,41 @@ class ConfigurationSpace:
         if faults:
             raise ConfigurationOutsideSpace(faults)
 
+    def faults_of(self, configuration: Mapping[str, KnobValue]) -> list[tuple[Constraint, str]]:
+        """Each constraint that a full configuration breaks, with why."""
+        found = ((constraint, constraint.broken_by(configuration)) for constraint in self.constraints)
+        return [(constraint, fault) for constraint, fault in found if fault is not None]
+
+    def effective(self, configuration: Configuration) -> Configuration:
+        """The one configuration that stands for all that do the same: what has no effect is at its default.
+
+        Where the default itself has an effect, it is at the first value that has none.
+        """
+        stand_ins = {}
+        for name, is_inert in inert_values(configuration):
+            if name in self._by_name and is_inert(configuration[name]):
+                stand_ins[name] = self._first_inert(self._by_name[name], is_inert)
+        return configuration.with_changes(stand_ins) if stand_ins else configuration
+
+    def enumerate(self) -> Iterator[Configuration]:
+        """Every configuration that satisfies the constraints, each effect once; worked out as they are asked for."""
+        names = [knob.name for knob in self.knobs]
+        for values in product(*(knob.values for knob in self.knobs)):
+            configuration = Configuration(zip(names, values, strict=True))
+            if any(constraint.broken_by(configuration) is not None for constraint in self.constraints):
+                continue
+            if self.effective(configuration) == configuration:
+                yield configuration
+
     def split(self, changes: Mapping[str, KnobValue]) -> tuple[dict[str, KnobValue], dict[str, KnobValue]]:
         """Changes by tier: `(hot, cold)`."""
         hot = {n: v for n, v in changes.items() if self.knob(n).tier is Tier.HOT}
         cold = {n: v for n, v in changes.items() if self.knob(n).tier is Tier.COLD}
         return hot, cold
+
+    @staticmethod
+    def _first_inert(knob: Knob, is_inert: Callable[[KnobValue], bool]) -> KnobValue:
+        return next(value for value in (knob.default, *knob.values) if is_inert(value))
 
     def _unknown(self, name: str) -> str:
         return f"there is no knob {name!r} in the space; it has: {', '.join(self._by_name)}"
