@@ -1,0 +1,361 @@
+"""Raw measurements to judge surrogates by: joules at a load and saturated throughput of fixed configurations, on a GPU.
+
+    python -m benchmarks.gpu.surrogate_trials --session training --out training.json
+    python -m benchmarks.gpu.surrogate_trials --session held_out --out held_out.json     # at another time
+
+A Mistral-7B shape with random weights under the whole daemon: hot knobs are set and read back as `reconfigure apply`
+would, cores change as in any switch. `benchmarks/gpu/trial_design.py` fixes what is measured: 44 configurations in two
+cores for training, 8 of them twice; 24 others held out, three times each, interleaved. A trial takes about
+4.3 s:
+
+    0.6 s  the load begins as if it had been there for long (`already_running`): requests of 128 + 64 tokens, one in
+           each interval of 1/rate, at a random moment of it
+    1.4 s  window: joules by the GPU's counter, output tokens and latencies by the engine's own records
+    0.4 s  and as long as so many prompts take: a closed loop of a quarter more requests than may run at once
+    1.3 s  window: saturated throughput, and the joules it takes
+
+With two boots (about 60 s and 20 s) training takes about 5 minutes and the held-out session about 7. Both stop by
+themselves before `--budget` seconds are over, and write `--out` after every trial: the same command goes on where
+it stopped (in fresh cores, which the file records). `--resume FILE` goes on from a file that lies elsewhere.
+
+Without a GPU it runs on vLLM for CPUs (`--stretch 10 --quick`), or with `--engine emulated`, to see that it works;
+those files say so, and block_size is then the knob that needs a new core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from itertools import chain, groupby, islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.gpu.random_model import write_random_model
+from benchmarks.gpu.trace import ENVIRON
+from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS, Trial, design
+from benchmarks.harness.command import allow_many_streams, until
+from benchmarks.harness.daemon import Daemon, applied
+from benchmarks.harness.energy_track import EnergyTrack
+from benchmarks.harness.machine import commit, describe_machine, gpus, versions
+from benchmarks.harness.processes import ServerFailed
+from reconfigure_daemon.actuation.client import PrivateSocketClient
+from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
+from reconfigure_daemon.load_generation.offered_load import LoadTally, already_running, offered_load, whole_requests
+from reconfigure_daemon.load_generation.plan import PlannedRequest
+from reconfigure_daemon.load_generation.target import Target
+from reconfigure_daemon.metering import build_emulated_meter, build_meter
+from reconfigure_daemon.monitoring.partial_window import PartialWindow
+from reconfigure_daemon.private_socket import socket_path
+from reconfigure_daemon.settings.model import MeteringSettings
+from reconfigure_policies.domain.objective import ServiceLevelObjective
+
+RATE_RAMP_S, RATE_WINDOW_S = 0.6, 1.4
+SATURATED_RAMP_S, SATURATED_WINDOW_S = 0.4, 1.3
+PREFILL_TPS = 30_000.0  # what a flood of prompts is taken in with, at least
+TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + SATURATED_RAMP_S + SATURATED_WINDOW_S + 0.65  # mean time of a flood's prompts
+MORE_THAN_MAY_RUN = 1.25
+STEP_S = {False: 0.007, True: 0.025}  # roughly, per kind of core: only to begin near the steady state
+BOOTS_S = (60.0, 20.0)
+SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
+          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-7b-shape"}  # fmt: skip
+#: Knobs of the shipped space that the design does not vary.
+PINNED: dict[str, list[Any]] = {"long_prefill_token_threshold": [0], "prefix_cache_reading": [True], "block_size": [16]}
+SMALL_SPACE: dict[str, list[Any]] = {"block_size": [32, 64]}
+
+
+class Session:
+    """The trials of one session, measured one after another into a file."""
+
+    def __init__(self, arguments: argparse.Namespace, console: Console) -> None:
+        self.began_s = time.monotonic()
+        self.arguments = arguments
+        self.console = console
+        self.cold_knob = COLD_KNOB if gpus() else SMALL_SPACE
+        self.trials = design(arguments.session, self.cold_knob)
+        if arguments.quick:
+            self.trials = [trial for _, group in groupby(self.trials, lambda t: t.cold) for trial in islice(group, 2)]
+        self.record = self._opened()
+        self.left = [trial for trial in self.trials if trial.key not in self.measured]
+
+    @property
+    def measured(self) -> set[str]:
+        """Keys of the trials that are in the file."""
+        return {trial["key"] for trial in self.record["trials"]}
+
+    def _opened(self) -> dict[str, Any]:
+        earlier = self.arguments.resume or self.arguments.out
+        if earlier.is_file():
+            record: dict[str, Any] = json.loads(earlier.read_text())
+            if record["session"] != self.arguments.session or record["engine"] != self.arguments.engine:
+                raise ServerFailed(
+                    f"{earlier} is of session {record['session']} on engine {record['engine']}; name another --out"
+                )
+            return record
+        seconds = {"rate_window": RATE_WINDOW_S, "saturated_window": SATURATED_WINDOW_S}
+        return {
+            "session": self.arguments.session,
+            "engine": self.arguments.engine,
+            "prompt_tokens": PROMPT_TOKENS,
+            "output_tokens": OUTPUT_TOKENS,
+            "seconds": seconds,
+            "stretch": self.arguments.stretch,
+            "runs": [],
+            "trials": [],
+        }
+
+    def begin_run(self, energy_source: str) -> None:
+        """Note what the trials from here on depend on."""
+        run = {"began": datetime.now(UTC).isoformat(timespec="seconds"), "energy_source": energy_source,
+               "machine": describe_machine(), "versions": versions(), "commit": commit(), "boots_s": []}  # fmt: skip
+        self.record["runs"].append(run)
+
+    def keep(self, trial: Trial, measured: dict[str, Any]) -> None:
+        """Write a trial down; the file is whole at any moment."""
+        run = len(self.record["runs"]) - 1
+        self.record["trials"].append({"key": trial.key, "run": run, **asdict(trial), **measured})
+        self.arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.arguments.out.with_suffix(".part")
+        draft.write_text(json.dumps(self.record, indent=1) + "\n")
+        draft.replace(self.arguments.out)
+
+    def has_time(self) -> bool:
+        """Whether another trial fits into the budget."""
+        return time.monotonic() - self.began_s + TRIAL_S * self.arguments.stretch + 10.0 < self.arguments.budget
+
+    def say(self, text: str) -> None:
+        """A line with the seconds so far."""
+        self.console.print(f"{time.monotonic() - self.began_s:6.1f} s  {text}")
+
+
+class Bench:
+    """The daemon under test, its engine's own records, and the joules."""
+
+    def __init__(
+        self, daemon: Daemon, host: PrivateSocketClient, energy: EnergyTrack, target: Target, stretch: float
+    ) -> None:
+        self.stretch = stretch
+        self.daemon = daemon
+        self.host = host
+        self.energy = energy
+        self.target = target
+        self._requests = 0
+
+    async def measure(self, trial: Trial) -> dict[str, Any]:
+        """Both windows of a trial."""
+        await self.move_to(trial.hot)
+        at_once = min(self._steady(trial), trial.hot["max_num_seqs"])
+        paced = chain(self._begun(at_once), self._arrivals(trial))
+        async with offered_load(paced, self.target) as tally:
+            await asyncio.sleep(RATE_RAMP_S * self.stretch)
+            rate = await self.window(RATE_WINDOW_S * self.stretch, tally)
+        places = trial.hot["max_num_seqs"]
+        concurrency = max(places + 16, round(MORE_THAN_MAY_RUN * places))
+        flood = chain(self._begun(places), whole_requests(PROMPT_TOKENS, OUTPUT_TOKENS, self._next(100_000)))
+        async with offered_load(flood, self.target, concurrency=concurrency) as tally:
+            await asyncio.sleep((SATURATED_RAMP_S + places * PROMPT_TOKENS / PREFILL_TPS) * self.stretch)
+            saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally)
+        await self.empty()
+        return {"at_rate": rate, "saturated": saturated}
+
+    async def window(self, seconds: float, tally: LoadTally) -> dict[str, Any]:
+        """What the engine's counters and the meter say of the next seconds."""
+        start = await self.host.telemetry(0)
+        start = await self.host.telemetry(start.next_after)
+        partial = PartialWindow(start, None, ServiceLevelObjective())
+        began_s = time.monotonic()
+        await asyncio.sleep(seconds)
+        end = await self.host.telemetry(start.next_after)
+        partial.extend(end, None)
+        window = partial.window()
+        shift_s = began_s - start.totals.at_s
+        from_s, to_s = start.totals.at_s + shift_s, end.totals.at_s + shift_s
+        moved = time.monotonic() + 0.5
+        while not self.energy.settled(to_s) and time.monotonic() < moved:  # noqa: ASYNC110  # a thread sets it
+            await asyncio.sleep(0.01)
+        joules = self.energy.joules_between(from_s, to_s)
+        tokens = window.output_tokens
+        return {
+            "duration_s": round(window.duration_s, 5),
+            "output_tokens": tokens,
+            "output_tps": round(tokens / window.duration_s, 3),
+            "energy_j": round(joules, 4),
+            "power_w": round(joules / window.duration_s, 3),
+            "energy_per_output_token_j": round(joules / tokens, 6) if tokens else None,
+            "arrivals": window.arrivals,
+            "finished": window.finished,
+            "running": (start.totals.running, end.totals.running),
+            "waiting": (start.totals.waiting, end.totals.waiting),
+            "preemptions": window.preemptions,
+            "ttft_s": asdict(window.ttft_s),
+            "tpot_s": asdict(window.tpot_s),
+            "itl_s": asdict(window.itl_s),
+            "failed": tally.failed,
+            "fault": tally.fault,
+        }
+
+    async def move_to(self, changes: dict[str, Any]) -> None:
+        """Set knobs as an operator would.
+
+        Raises:
+            ServerFailed: if the daemon did not, in its words.
+        """
+        result = await self.daemon.apply(changes)
+        if not applied(result):
+            outcome = result.decision.outcome if result.decision else None
+            raise ServerFailed(f"{changes} was not applied: {outcome.detail if outcome else result}")
+
+    async def empty(self) -> None:
+        """Wait until nothing runs any more."""
+
+        async def idle() -> bool:
+            state = await self.host.state()
+            return state.live_requests == 0
+
+        await until(idle, 30.0, "the engine to be idle")
+
+    def _steady(self, trial: Trial) -> int:
+        """About how many requests run at once under the trial's arrival rate."""
+        step_s = STEP_S[bool(next(iter(trial.cold.values())) is True)]
+        return max(1, round(trial.arrival_rate_rps * OUTPUT_TOKENS * max(step_s, trial.hot["pacing_interval_s"])))
+
+    def _begun(self, running: int) -> list[PlannedRequest]:
+        """Requests that were already under way, with prompts that were never sent before."""
+        first = self._next(running)
+        planned = already_running(running, PROMPT_TOKENS, OUTPUT_TOKENS)
+        return [PlannedRequest(first + r.index, 0.0, r.prompt_tokens, r.output_tokens) for r in planned]
+
+    def _arrivals(self, trial: Trial) -> Iterator[PlannedRequest]:
+        """One in each interval of 1/rate, at a random moment of it: irregular, and never more or less."""
+        draws = random.Random(trial.key)
+        first = self._next(10_000)
+        for number in range(10_000):
+            due_s = (number + draws.random()) / trial.arrival_rate_rps * self.stretch
+            yield PlannedRequest(first + number, due_s, PROMPT_TOKENS, OUTPUT_TOKENS)
+
+    def _next(self, count: int) -> int:
+        first, self._requests = self._requests, self._requests + count
+        return first
+
+
+async def run(session: Session) -> int:
+    """Measure what is left, as far as the time reaches."""
+    boots_s = sum(BOOTS_S[: len({tuple(trial.cold.items()) for trial in session.left})])
+    session.say(
+        f"{session.arguments.session}: {len(session.left)} of {len(session.trials)} trials of {TRIAL_S:.1f} s left: "
+        f"about {len(session.left) * TRIAL_S + boots_s:.0f} s with boots, of {session.arguments.budget:.0f} s"
+    )
+    if not session.left:
+        return 0
+    async with bench(session) as laboratory:
+        for _, group in groupby(session.left, lambda trial: tuple(trial.cold.items())):
+            trials = list(group)
+            if not session.has_time():
+                break
+            await boot(session, laboratory, trials[0])
+            for trial in trials:
+                if not session.has_time():
+                    break
+                measured = await laboratory.measure(trial)
+                session.keep(trial, measured)
+                session.say(in_words(trial, measured, len(session.measured), len(session.trials)))
+    left = len(session.trials) - len(session.measured)
+    session.say(f"{left} trials are left; the same command goes on" if left else "all trials are measured")
+    return 0 if not left else 1
+
+
+async def boot(session: Session, laboratory: Bench, trial: Trial) -> None:
+    """Move to the core of a trial and let it run warm."""
+    began_s = time.monotonic()
+    await laboratory.move_to(trial.cold)
+    host = await laboratory.daemon.host()
+    boot_s = host.deployment.boot_s if host.deployment else None
+    session.record["runs"][-1]["boots_s"].append({"cold": trial.cold, "boot_s": boot_s})
+    session.say(f"core {trial.cold} after {time.monotonic() - began_s:.1f} s (its boot took {boot_s:.1f} s)")
+    widest = {knob: values[-1] for knob, values in HOT_KNOBS.items()} | {"pacing_interval_s": 0.0}
+    await laboratory.measure(Trial("warm-up", 0, trial.cold, widest, 20.0))
+
+
+def in_words(trial: Trial, measured: dict[str, Any], number: int, of: int) -> str:
+    """One line of progress."""
+    rate, saturated = measured["at_rate"], measured["saturated"]
+    return (
+        f"{number:3d}/{of} {trial.key} {' '.join(map(str, trial.hot.values()))}: {trial.arrival_rate_rps:5.1f}/s "
+        f"{rate['energy_per_output_token_j'] or float('nan'):.4f} J/token {rate['power_w']:5.0f} W, "
+        f"saturated {saturated['output_tps']:6.0f} tokens/s {saturated['power_w']:5.0f} W"
+        + (f"  failed: {rate['failed'] + saturated['failed']}" if rate["failed"] or saturated["failed"] else "")
+    )
+
+
+@asynccontextmanager
+async def bench(session: Session) -> AsyncIterator[Bench]:
+    """The daemon on its first core, with the knobs of the design as its space."""
+    knobs = PINNED | {name: list(values) for name, values in (HOT_KNOBS | dict(session.cold_knob)).items()}
+    start = {name: values[0] for name, values in knobs.items()} | session.left[0].cold
+    changes = {
+        "engine": {"arguments": SHARED if gpus() else {}},
+        "space": {name: {"values": values, "default": values[0]} for name, values in knobs.items()},
+        "objectives": dict.fromkeys(("energy", "throughput", "balanced"), start),
+        "governor": {"enabled": False},
+    }
+    folder = Path(tempfile.mkdtemp(prefix="reconfigure-trials-"))
+    model = str(write_random_model(folder / "model")) if gpus() else session.arguments.model
+    daemon = Daemon(session.arguments.engine, model, changes)
+    async with daemon:
+        session.say("the daemon serves")
+        client = PrivateSocketClient(socket_path(daemon.runtime))
+        emulated = session.arguments.engine == "emulated"
+        meter = (
+            build_emulated_meter(client.path) if emulated else build_meter(MeteringSettings(rapl="off"), lambda: 1.0)
+        )
+        with EnergyTrack(meter, 0.05 if emulated else 0.005) as energy:
+            session.begin_run(energy.source)
+            try:
+                target = await daemon.target(seed=int(time.time()))
+                yield Bench(daemon, client, energy, target, session.arguments.stretch)
+            finally:
+                await client.close()
+
+
+def main() -> int:
+    """The command."""
+    words = (__doc__ or "").strip()
+    parser = argparse.ArgumentParser(
+        description=words.splitlines()[0], epilog=words, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--session", choices=["training", "held_out"], required=True)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the file of raw measurements; continued if it is there"
+    )
+    parser.add_argument("--resume", type=Path, help="continue this file, and write to --out")
+    parser.add_argument("--budget", type=float, default=540.0, help="end within so many seconds (default: 540)")
+    parser.add_argument("--engine", choices=["vllm", "emulated"], default="vllm", help="emulated: no measurement")
+    parser.add_argument("--model", default="auto", help="without a GPU, as engine.model in config.yaml")
+    parser.add_argument(
+        "--stretch", type=float, default=1.0, help="times so much longer, arrivals so much rarer: for slow machines"
+    )
+    parser.add_argument("--quick", action="store_true", help="two trials per core, to see that it works")
+    arguments = parser.parse_args()
+    allow_many_streams()
+    os.environ.update(ENVIRON)
+    try:
+        return run_on_fast_loop(run(Session(arguments, Console(highlight=False))))
+    except ReconfigureError as fault:
+        print(f"benchmarks.gpu.surrogate_trials: {fault}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
