@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from deploy.grafana.source import DASHBOARDS
 from docs.generate import metrics
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 #: What writes each page, by the page's path in the project; a page's function takes nothing and returns its text.
 PAGES: Mapping[str, Callable[[], str]] = {
     "docs/reference/metrics.md": metrics.page,
+    **{f"deploy/grafana/dashboards/{dashboard.slug}.json": dashboard.text for dashboard in DASHBOARDS},
 }
 
 

@@ -70,7 +70,7 @@ class Families:
             "model",
         )
         self.host_started = gauge(
-            group, "engine_host_start_time_seconds", "When the engine host started, seconds since the epoch."
+            group, "engine_host_start_time_seconds", "When the engine host started, seconds since the epoch.", "engine"
         )
         self.phase = gauge(group, "engine_phase", "1 for the phase the engine host is in, 0 for the others.", "phase")
         self.configuration = gauge(

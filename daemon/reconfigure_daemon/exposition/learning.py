@@ -24,6 +24,10 @@ class LearningObserver:
         self._families = families
         for quantity in (*WORKLOAD_QUANTITIES, OTHER):
             families.shifts.labels(quantity)
+        for quantity in FORECAST_QUANTITIES:
+            families.forecast_error.labels(quantity)
+            for within in ("true", "false"):
+                families.forecasts_checked.labels(quantity, within)
 
     def observe_shift(self, quantities: Iterable[str]) -> None:
         """The workload has shifted in these fields of `WorkloadContext`."""

@@ -66,7 +66,8 @@ class Metrics(LearningObserver):
         families = self._families
         families.host.clear()
         families.host.labels(state.engine, state.engine_version, state.model).set(1)
-        families.host_started.set(state.started_at)
+        families.host_started.clear()
+        families.host_started.labels(state.engine).set(state.started_at)
         _one_of(families.phase, HostPhase, state.phase)
         families.configuration.clear()
         for role, values in (("enforced", state.enforced), ("target", state.target)):
@@ -174,8 +175,13 @@ class Metrics(LearningObserver):
                 families.slo_requests.labels("met" if slo.met_by(record) else "missed").inc()
 
     def _begin_at_zero(self) -> None:
-        """A series that exists before its first event lets `rate()` see that event."""
+        """A series that exists before its first event lets `rate()` see that event; what is not known is NaN."""
         families = self._families
+        for unknown in (families.window_attainment, families.window_headroom, families.hypervolume):
+            unknown.set(math.nan)
+        for mode in (SwitchMode.OVERLAPPED, SwitchMode.SEQUENTIAL, SwitchMode.DRAIN):
+            families.switch_duration.labels(mode)
+            families.switch_stall.labels(mode)
         for verdict in ("met", "missed"):
             families.slo_requests.labels(verdict)
         for intent in IntentKind:

@@ -199,7 +199,7 @@ def test_what_the_controller_saw_is_what_is_exposed(busy):
     assert value(busy, "reconfigure_control_loop_lag_seconds_sum") == 0.002
     assert value(busy, "reconfigure_control_loop_last_tick_timestamp_seconds") == 1700000000
     assert value(busy, "reconfigure_last_decision_timestamp_seconds", kind="redeploy") == 1700000001
-    assert value(busy, "reconfigure_engine_host_start_time_seconds") == 50
+    assert value(busy, "reconfigure_engine_host_start_time_seconds", engine="emulated") == 50
     assert value(busy, "reconfigure_process_open_fds") > 0
 
 
@@ -265,9 +265,19 @@ def test_only_applied_cold_switches_count_as_switches(metrics):
     metrics.observe_outcome(HOT, DONE)
     metrics.observe_outcome(COLD, replace(DONE, kind=OutcomeKind.ROLLED_BACK), SwitchMode.OVERLAPPED)
     metrics.observe_outcome(COLD, replace(DONE, measurements={}), SwitchMode.SEQUENTIAL)
-    assert value(metrics, "reconfigure_switch_duration_seconds_count", mode="overlapped") is None
+    assert value(metrics, "reconfigure_switch_duration_seconds_count", mode="overlapped") == 0
     assert value(metrics, "reconfigure_switch_duration_seconds_count", mode="sequential") == 1
-    assert value(metrics, "reconfigure_switch_stall_seconds_count", mode="sequential") is None
+    assert value(metrics, "reconfigure_switch_stall_seconds_count", mode="sequential") == 0
+
+
+def test_before_anything_was_seen_nothing_is_claimed(metrics):
+    """What is not known is absent or not a number; what is counted begins at zero, so that the first event is seen."""
+    assert value(metrics, "reconfigure_engine_host_start_time_seconds", engine="emulated") is None
+    assert math.isnan(value(metrics, "reconfigure_window_slo_attainment_ratio"))
+    assert math.isnan(value(metrics, "reconfigure_pareto_hypervolume"))
+    assert value(metrics, "reconfigure_decision_outcomes_total", kind="redeploy", outcome="failed") == 0
+    assert value(metrics, "reconfigure_switch_stall_seconds_count", mode="overlapped") == 0
+    assert value(metrics, "reconfigure_forecasts_checked_total", quantity="ttft_p99_s", within="false") == 0
 
 
 def test_a_meter_that_starts_again_takes_no_joule_back(metrics):
