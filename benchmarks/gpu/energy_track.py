@@ -29,6 +29,7 @@ class EnergyTrack:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> EnergyTrack:
+        self._note()
         self._thread.start()
         return self
 
@@ -39,12 +40,17 @@ class EnergyTrack:
 
     def _sample(self) -> None:
         while not self._stop.wait(SAMPLE_S):
-            reading = self._meter.read()
-            self._times_s.append(time.monotonic())
-            self._joules.append(reading.energy_j)
+            self._note()
+
+    def _note(self) -> None:
+        joules = self._meter.read().energy_j
+        self._joules.append(joules)
+        self._times_s.append(time.monotonic())  # last, so that a reader finds the joules of every time
 
     def joules_at(self, moment_s: float) -> float:
         """Joules since the track began, at a monotonic time inside it; at its ends, the nearest sample's."""
+        if len(self._times_s) < 2:
+            return self._joules[0]
         after = min(max(bisect_left(self._times_s, moment_s), 1), len(self._times_s) - 1)
         (begun_s, ended_s), (low, high) = self._times_s[after - 1 : after + 1], self._joules[after - 1 : after + 1]
         share = (moment_s - begun_s) / max(ended_s - begun_s, 1e-9)

@@ -55,16 +55,19 @@ def model_folder(engine: str, folder: Path) -> str:
 
 
 def engine_changes(
-    pacing: Sequence[float] = (0,), caps: Sequence[int] = (64, 128, 256), sections: Mapping[str, Any] | None = None
+    pacing: Sequence[float] = (0,),
+    caps: Sequence[int] = (64, 128, 256),
+    block_size: int = 16,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Changes to the shipped `config.yaml`: this engine, a space around the stock setting, and further sections."""
     arguments = {**SHARED, "kv_cache_memory_bytes": KV_CACHE_BYTES}
-    fastest = {**FASTEST, "max_num_seqs": caps[-1]}
+    fastest = {**FASTEST, "max_num_seqs": caps[-1], "block_size": block_size}
     return {
         "engine": {"arguments": arguments},
         "space": {
             "pacing_interval_s": {"values": sorted(pacing), "default": 0},
-            "block_size": {"values": [16, 32]},
+            "block_size": {"values": sorted({16, 32, block_size}), "default": block_size},
             "max_num_seqs": {"values": list(caps), "default": caps[-1]},
             "max_num_batched_tokens": {"values": [512, 1024, 2048, 4096, 8192], "default": 8192},
         },

@@ -94,8 +94,12 @@ class Daemon:
         return load_settings(self.config, {})
 
     async def force_mode(self, mode: SwitchMode) -> None:
-        """Have cold switches done in one mode from now on, as an operator would: in `config.yaml`, read on SIGHUP."""
-        self._written = merged(self._written, {"switch": {"mode": mode.value}})
+        """Have cold switches done in one mode from now on."""
+        await self.reload({"switch": {"mode": mode.value}})
+
+    async def reload(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
+        """Change settings as an operator would: in `config.yaml`, read on SIGHUP."""
+        self._written = merged(self._written, changes)
         self.settings = self._write_settings()
         self.controller.send(signal.SIGHUP)
         await asyncio.sleep(RELOAD_S)

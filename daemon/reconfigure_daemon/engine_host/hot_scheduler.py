@@ -123,8 +123,13 @@ class HotKnobs(_Above):
         return step
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
-        """Take a step's result as vLLM does, and account for the step."""
+        """Take a step's result as vLLM does, newest requests first, and account for the step.
+
+        A paced step answers many streams at once; whoever waits for a first token is not kept behind all of them.
+        """
         outputs = super().update_from_output(scheduler_output, model_runner_output)
+        for of_client in outputs.values():
+            of_client.outputs.reverse()
         self._steps.end(scheduler_output, time.monotonic())
         return outputs
 

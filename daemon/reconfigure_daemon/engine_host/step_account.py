@@ -41,7 +41,9 @@ class StepAccount:
             self._in_flight.append((scheduled, begun_s, *_load(scheduled), kv_tokens))
 
     def end(self, scheduled: Any, ended_s: float) -> None:
-        """The result of a batch is there; one whose begin was not seen is passed over."""
+        """The result of a batch is there; an empty one, or one whose begin was not seen, is passed over."""
+        if not scheduled.total_num_scheduled_tokens:
+            return  # with asynchronous scheduling it may end while a real one is in flight
         while self._in_flight:
             known, begun_s, prefill_tokens, decode_batch, kv_tokens = self._in_flight.popleft()
             if known is scheduled:

@@ -61,6 +61,17 @@ def test_empty_and_unknown_batches_leave_no_trace():
     assert totals(account) == StepTotals(kv_capacity_tokens=1000.0)
 
 
+def test_an_empty_batch_ends_no_other():
+    """With asynchronous scheduling a paced core hands out empty batches while a real one runs; it counts."""
+    account, step, empty = StepAccount(), batch(1, 1), batch()
+    account.begin(step, 1.0, 0.0)
+    account.begin(empty, 1.001, 0.0)
+    account.end(empty, 1.002)
+    account.end(step, 1.005)
+    assert totals(account).busy_s == pytest.approx(0.005)
+    assert totals(account).decode_tokens == 2
+
+
 def test_drafted_tokens_are_no_prompt():
     """A request with drafts decodes: neither its token nor its drafts count as prefill."""
     account, drafted = StepAccount(), batch(4, 1, 100, drafts={"0": [7, 8, 9]})
