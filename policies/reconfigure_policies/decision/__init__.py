@@ -1,8 +1,9 @@
-"""From a snapshot to a decision: objectives, named configurations, guardrails."""
+"""From a snapshot to a decision: objectives, the best by forecasts or by name, guardrails, canaries."""
 
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
 from reconfigure_policies.decision.intents import IntentRefused, decide
 from reconfigure_policies.decision.planning import Plan, plan
+from reconfigure_policies.decision.redeciding import redecide
 from reconfigure_policies.decision.standing_objectives import (
     after_expiry,
     is_over,
@@ -10,8 +11,10 @@ from reconfigure_policies.decision.standing_objectives import (
     rolled_back,
     with_objective,
 )
+from reconfigure_policies.decision.terms import DecisionTerms
 
 __all__ = [
+    "DecisionTerms",
     "IntentRefused",
     "Move",
     "Plan",
@@ -22,6 +25,7 @@ __all__ = [
     "move_between",
     "plan",
     "reached",
+    "redecide",
     "rolled_back",
     "with_objective",
 ]

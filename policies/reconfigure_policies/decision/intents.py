@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
+from reconfigure_policies.decision.objectives import expectation
+from reconfigure_policies.decision.pareto import rank
 from reconfigure_policies.decision.standing_objectives import has_ended
+from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
-from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
-from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
+from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Snapshot
+from reconfigure_policies.domain.forecast import Forecast
+from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 
@@ -16,11 +21,27 @@ class IntentRefused(ValueError):
     """The intent makes no sense in the present state; the message says why and what to do."""
 
 
-def decide(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace) -> Decision:
+def decide(
+    intent: OperatorIntent,
+    snapshot: Snapshot,
+    space: ConfigurationSpace,
+    terms: DecisionTerms | None = None,
+    trusts: Callable[[Configuration], bool] | None = None,
+) -> Decision:
     """The decision that carries out an intent: `keep`, `adjust` (hot) or `redeploy` (cold).
+
+    An objective takes the best candidate that is forecast to hold the SLO, and the configuration that `config.yaml`
+    names for it where nothing was learned or none would hold it.
 
     Pausing stops what the daemon does by itself. An intent is the operator's own word and is carried out all the
     same; its reason says that the daemon is paused.
+
+    Args:
+        intent: what is asked.
+        snapshot: with forecasts where there are any.
+        space: what is allowed.
+        terms: how forecasts are read; the defaults if they are left out.
+        trusts: whether a configuration may be chosen on a forecast; any may without it.
 
     Raises:
         ConfigurationOutsideSpace: if the intent names knobs or values that are not allowed.
@@ -28,10 +49,32 @@ def decide(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace
     """
     if intent.kind in (IntentKind.PAUSE, IntentKind.RESUME):
         return _only_noted(intent, snapshot, space)
-    changes, purpose = _wanted(intent, snapshot, space)
+    chosen = _learned(intent, snapshot, terms or DecisionTerms(), trusts)
+    changes, purpose = _wanted(intent, snapshot, space) if chosen is None else (chosen[0].configuration, chosen[1])
     move = move_between(space, snapshot.enforced, {**snapshot.draining, **changes})
     reason = _reason(move, purpose, snapshot)
-    return Decision(move.kind, reason, move.target, dict(move.hot), dict(move.cold), intent)
+    expected = {} if chosen is None else chosen[0].estimates
+    return Decision(move.kind, reason, move.target, dict(move.hot), dict(move.cold), intent, Author.OPERATOR, expected)
+
+
+def _learned(
+    intent: OperatorIntent,
+    snapshot: Snapshot,
+    terms: DecisionTerms,
+    trusts: Callable[[Configuration], bool] | None,
+) -> tuple[Forecast, str] | None:
+    """The forecast of the best configuration for an objective, and the purpose in words; None where there is none."""
+    if intent.kind is not IntentKind.OBJECTIVE or intent.objective is None or not snapshot.forecasts:
+        return None
+    ranking = rank(replace(snapshot, objective=intent.objective), terms, trusts)
+    if ranking.best is None:
+        return None
+    forecast = ranking.best.forecast
+    words = (
+        f"for objective {intent.objective}, as {intent.source} asked: the best of {len(ranking.eligible)} candidates "
+        f"that hold the SLO, with {expectation(forecast, intent.objective)}"
+    )
+    return forecast, words
 
 
 def _wanted(
@@ -71,15 +114,25 @@ def _of_objective(intent: OperatorIntent, snapshot: Snapshot) -> tuple[Mapping[s
     if objective is None:
         raise IntentRefused("an objective intent must name its objective: energy, throughput or balanced")
     named = snapshot.named.get(objective)
+    why_named = _why_named(snapshot, objective)
     if named is not None:
-        return named, f"for objective {objective}, as {intent.source} asked"
+        return named, f"for objective {objective}, as {intent.source} asked{why_named}"
     if intent.changes:
         return intent.changes, f"to return to what held before the temporary objective, now that {objective} is back"
     raise IntentRefused(
-        f"no configuration is named for objective {objective}; add `objectives: {{{objective}: {{KNOB: VALUE}}}}` "
-        f"to config.yaml and reload, or use `reconfigure apply KEY=VALUE`; named are: "
+        f"no configuration is named for objective {objective}{why_named}; add "
+        f"`objectives: {{{objective}: {{KNOB: VALUE}}}}` to config.yaml and reload, or use "
+        f"`reconfigure apply KEY=VALUE`; named are: "
         f"{', '.join(snapshot.named) or 'none'}"
     )
+
+
+def _why_named(snapshot: Snapshot, objective: Objective) -> str:
+    """Why the forecasts do not choose, where any were asked for."""
+    if not snapshot.basis:
+        return ""
+    refusal = rank(replace(snapshot, objective=objective), DecisionTerms()).refusal
+    return f", by its name in config.yaml, since {refusal}" if refusal else ""
 
 
 def _only_noted(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace) -> Decision:
@@ -88,7 +141,7 @@ def _only_noted(intent: OperatorIntent, snapshot: Snapshot, space: Configuration
     words = "Automatic changes are paused" if pausing else "Automatic changes go on"
     already = " already" if snapshot.paused == pausing else ""
     reason = f"{words}{already}, as {intent.source} asked; {enforced} stays."
-    return Decision(DecisionKind.KEEP, reason, enforced, intent=intent)
+    return Decision(DecisionKind.KEEP, reason, enforced, intent=intent, author=Author.OPERATOR)
 
 
 def _reason(move: Move, purpose: str, snapshot: Snapshot) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
+from reconfigure_policies.domain.forecast import Estimate, Forecast
 from reconfigure_policies.domain.objective import (
     AppliedConfiguration,
     Objective,
@@ -23,6 +24,19 @@ class DecisionKind(StrEnum):
     ADJUST = "adjust"
     REDEPLOY = "redeploy"
     EXPLORE = "explore"
+
+
+class Author(StrEnum):
+    """Who decided.
+
+    `operator` by an intent, the calendar's included; `governor` within a core's hot knobs; `planner` on forecasts;
+    `daemon` where it notes what it found, or brings an engine back.
+    """
+
+    OPERATOR = "operator"
+    GOVERNOR = "governor"
+    PLANNER = "planner"
+    DAEMON = "daemon"
 
 
 class OutcomeKind(StrEnum):
@@ -50,6 +64,11 @@ class Snapshot:
         draining: hot values that the engine has taken as its target and does not enforce yet, e.g. a lowered cap
             while more requests run.
         asked: the configuration that was asked for, where the governor has moved on from it; else None.
+        objective_until: when the objective ends, wall-clock seconds; None if it stays.
+        forecasts: of every candidate under the workload as it is now; empty where nothing was learned.
+        strained: the same candidates at the busiest that the workload now and then is; the SLO must hold there, too.
+        basis: what the forecasts rest on, or why there are none; "" where nothing could be asked.
+        governed: hot knobs that the governor keeps moving by itself.
     """
 
     at: float
@@ -62,6 +81,11 @@ class Snapshot:
     named: Mapping[Objective, Configuration] = field(default_factory=dict)
     draining: Mapping[str, KnobValue] = field(default_factory=dict)
     asked: Configuration | None = None
+    objective_until: float | None = None
+    forecasts: tuple[Forecast, ...] = ()
+    strained: tuple[Forecast, ...] = ()
+    basis: str = ""
+    governed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +98,8 @@ class Decision:
         target: the configuration to reach; the enforced one for `keep`.
         hot, cold: the changes by tier.
         intent: the intent that asked for it, or None when the daemon acts alone.
+        author: who decided.
+        expected: what was forecast of the target, by the names of `Forecast`; empty for what rests on no forecast.
     """
 
     kind: DecisionKind
@@ -82,6 +108,8 @@ class Decision:
     hot: Mapping[str, KnobValue] = field(default_factory=dict)
     cold: Mapping[str, KnobValue] = field(default_factory=dict)
     intent: OperatorIntent | None = None
+    author: Author = Author.DAEMON
+    expected: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

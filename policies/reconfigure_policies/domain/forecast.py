@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconfigure_policies.domain.configuration import Configuration
@@ -64,3 +65,14 @@ class Forecast:
     tpot_p99_s: Estimate | None = None
     feasibility: float = 1.0
     observations: int = 0
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """What was forecast, by name; without what nothing is known of."""
+        named = {
+            "energy_per_output_token_j": self.energy_per_output_token_j,
+            "throughput_tps": self.throughput_tps,
+            "ttft_p99_s": self.ttft_p99_s,
+            "tpot_p99_s": self.tpot_p99_s,
+        }
+        return {name: estimate for name, estimate in named.items() if estimate is not None}

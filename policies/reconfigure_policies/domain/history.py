@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, Outcome
+from reconfigure_policies.domain.forecast import Estimate
 from reconfigure_policies.domain.objective import AppliedConfiguration, CoveredObjective, Objective
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -84,6 +85,52 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A redeploy that is watched before it is trusted.
+
+    Attributes:
+        decision_id: what redeployed.
+        since: when it was applied, wall-clock seconds.
+        configuration: what is watched.
+        before: where to go back to.
+        expected: what was forecast of it, by the names of `Forecast`.
+        exploring: whether it was only to learn; it then ends by deciding again.
+    """
+
+    decision_id: int
+    since: float
+    configuration: Configuration
+    before: Configuration
+    expected: Mapping[str, Estimate] = field(default_factory=dict)
+    exploring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnChanges:
+    """What the daemon must remember of the changes that it made on forecasts.
+
+    Attributes:
+        canary: the redeploy that is watched now.
+        redeploys_at: when the latest ones were applied, wall-clock seconds, latest last.
+        known_good: the last configuration that was watched and held what was forecast.
+        distrusted: configurations that fell short, with the wall-clock time until which none of them is chosen again.
+        explored_j: joules that exploring has spent.
+        used_j: joules of all windows seen, that the budget of exploring is a share of.
+    """
+
+    canary: Canary | None = None
+    redeploys_at: tuple[float, ...] = ()
+    known_good: Configuration | None = None
+    distrusted: tuple[tuple[Configuration, float], ...] = ()
+    explored_j: float = 0.0
+    used_j: float = 0.0
+
+    def trusts(self, configuration: Configuration, now: float) -> bool:
+        """Whether a configuration may be chosen: it did not fall short lately."""
+        return all(each != configuration or until <= now for each, until in self.distrusted)
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerState:
     """What a controller must know again after it was killed.
 
@@ -96,6 +143,8 @@ class ControllerState:
         covered: what comes back when a temporary objective ends, the next one last.
         governed: knobs whose value the governor may have moved away from `target`.
         hands_off: why the governor leaves its knobs alone although its objective is in force; None if it need not.
+        pinned: why nothing is chosen on forecasts: the operator's own configuration stands; None if it may be.
+        own: what the daemon changed by itself.
     """
 
     objective: Objective
@@ -106,3 +155,5 @@ class ControllerState:
     covered: tuple[CoveredObjective, ...] = ()
     governed: frozenset[str] = frozenset()
     hands_off: str | None = None
+    pinned: str | None = None
+    own: OwnChanges = OwnChanges()

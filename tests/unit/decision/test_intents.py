@@ -15,6 +15,7 @@ from reconfigure_policies.domain.objective import (
     ServiceLevelObjective,
 )
 from reconfigure_policies.domain.workload import WorkloadWindow
+from tests.unit.decision import forecasts as learned
 
 SPACE = ConfigurationSpace(
     (Knob("max_num_seqs", Tier.HOT, (16, 32, 64), 64), Knob("block_size", Tier.COLD, (16, 32), 16))
@@ -183,3 +184,44 @@ def test_pause_and_resume_keep_the_configuration(kind, paused, words):
     assert decision.kind is DecisionKind.KEEP
     assert decision.target == START
     assert decision.reason.startswith(words)
+
+
+def test_an_objective_takes_the_best_that_is_forecast_to_hold_the_slo():
+    """Not the configuration that is named for it; the reason tells what is expected of it."""
+    seen = learned.snapshot(
+        learned.forecasts_with(block_32={"energy_j": 0.2}), named={Objective.ENERGY: learned.block(64)}
+    )
+    decision = decide(intent(IntentKind.OBJECTIVE, objective=Objective.ENERGY), seen, learned.SPACE)
+    assert decision.target == learned.block(32)
+    assert (
+        "for objective energy, as cli asked: the best of 12 candidates that hold the SLO, with 0.2 (0.19 to 0.21) J "
+        "per output token"
+    ) in decision.reason
+    assert decision.expected["energy_per_output_token_j"].median == 0.2
+
+
+def test_an_objective_without_forecasts_takes_its_name_and_says_so():
+    """Nothing is learned yet: the configuration of config.yaml is the best that is known."""
+    seen = learned.snapshot(basis="3 observations of 12 needed", named={Objective.ENERGY: learned.block(64)})
+    decision = decide(intent(IntentKind.OBJECTIVE, objective=Objective.ENERGY), seen, learned.SPACE)
+    assert decision.target == learned.block(64)
+    assert not decision.expected
+    assert (
+        "as cli asked, by its name in config.yaml, since nothing is learned yet (3 observations of 12 needed)"
+    ) in decision.reason
+
+
+def test_an_objective_that_no_forecast_serves_falls_back_to_its_name():
+    """No candidate holds the SLO: the operator's own configuration is taken, with why."""
+    forecasts = tuple(learned.forecast(each, ttft_s=9.0) for each in learned.CANDIDATES)
+    seen = learned.snapshot(forecasts, basis="40 observations", named={Objective.ENERGY: learned.block(64)})
+    decision = decide(intent(IntentKind.OBJECTIVE, objective=Objective.ENERGY), seen, learned.SPACE)
+    assert decision.target == learned.block(64)
+    assert "none of 12 candidates may be chosen: the SLO would not hold for 12" in decision.reason
+
+
+def test_an_objective_without_a_name_or_a_forecast_is_refused():
+    """With what is missing of both."""
+    seen = learned.snapshot(basis="3 observations of 12 needed")
+    with pytest.raises(IntentRefused, match="3 observations of 12 needed"):
+        decide(intent(IntentKind.OBJECTIVE, objective=Objective.ENERGY), seen, learned.SPACE)

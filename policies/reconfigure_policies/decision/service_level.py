@@ -1,0 +1,42 @@
+"""Whether a forecast holds the service level: by its interval's upper end, so that it is not left to chance."""
+
+from __future__ import annotations
+
+from reconfigure_policies.domain.forecast import Estimate, Forecast
+from reconfigure_policies.domain.objective import ServiceLevelObjective
+
+
+def broken_limit(forecast: Forecast, slo: ServiceLevelObjective, *, sure: bool = True, free: float = 0.0) -> str | None:
+    """The first limit that would not hold, with its numbers; None if all do.
+
+    A limit on a latency that nothing was learned of does not hold.
+
+    Args:
+        forecast: of the workload in question.
+        slo: limits.
+        sure: judge the upper end of the interval rather than its median.
+        free: share of each limit that must be left.
+    """
+    judged = (
+        ("TTFT", forecast.ttft_p99_s, slo.ttft_s),
+        ("TPOT", forecast.tpot_p99_s, slo.tpot_s),
+        ("the latency", _e2e(forecast), slo.e2e_latency_s),
+    )
+    for name, estimate, limit_s in judged:
+        if limit_s is None:
+            continue
+        if estimate is None:
+            return f"{name} is not known, and {limit_s:g} s is its limit"
+        value_s = estimate.high if sure else estimate.median
+        if value_s > limit_s * (1 - free):
+            return f"{name} p99 may reach {value_s:.3g} s of {limit_s:g} s"
+    return None
+
+
+def _e2e(forecast: Forecast) -> Estimate | None:
+    """From arrival to the end of an answer of mean length, both parts at their tails."""
+    ttft, tpot = forecast.ttft_p99_s, forecast.tpot_p99_s
+    if ttft is None or tpot is None:
+        return None
+    gaps = max(0.0, forecast.context.output_tokens - 1)
+    return Estimate(ttft.median + gaps * tpot.median, ttft.low + gaps * tpot.low, ttft.high + gaps * tpot.high)

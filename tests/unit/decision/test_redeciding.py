@@ -1,0 +1,219 @@
+"""What the daemon does by itself holds by forecast, pays, and is never done too often."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconfigure_policies.decision import DecisionTerms, redecide
+from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.domain.decision import Author, DecisionKind
+from reconfigure_policies.domain.history import OwnChanges
+from reconfigure_policies.domain.objective import Objective
+from tests.unit.decision.forecasts import (
+    CANDIDATES,
+    FORECASTS,
+    NOW,
+    OWN,
+    PAST,
+    SLO,
+    SNAPSHOTS,
+    SPACE,
+    block,
+    forecast,
+    forecasts_with,
+    snapshot,
+)
+
+TERMS = DecisionTerms()
+SWITCHES = st.sampled_from([(), PAST])
+
+
+def decided(seen, own=None, terms=TERMS, past=PAST):
+    return redecide("the workload shifted: arrivals up 2x", seen, SPACE, terms, own or OwnChanges(), past)
+
+
+@given(SNAPSHOTS, OWN, SWITCHES)
+def test_no_change_leads_out_of_the_slo_by_forecast(seen, own, past):
+    """Whatever is chosen boots, is trusted, and holds the SLO by the interval's upper end when the workload is busy."""
+    decision = decided(seen, own, past=past)
+    assert decision.author is Author.PLANNER
+    SPACE.check(decision.target)
+    if decision.kind is DecisionKind.KEEP:
+        assert decision.target == seen.enforced
+        return
+    chosen, strained = (
+        next(f for f in given if f.configuration == decision.target) for given in (seen.forecasts, seen.strained)
+    )
+    assert broken_limit(strained, SLO) is None
+    assert chosen.feasibility >= TERMS.min_feasibility
+    assert own.trusts(decision.target, NOW)
+
+
+@given(SNAPSHOTS, OWN, SWITCHES)
+def test_every_decision_says_why_in_one_sentence(seen, own, past):
+    """It names the occasion, and ends with one full stop."""
+    reason = decided(seen, own, past=past).reason
+    assert "the workload shifted: arrivals up 2x" in reason
+    assert reason.endswith(".")
+    assert ". " not in reason.replace("e.g. ", "")
+
+
+@given(SNAPSHOTS, OWN)
+def test_redeploys_keep_their_distance(seen, own):
+    """None beyond the cap of an hour; within the dwell none but to hold the SLO."""
+    decision = decided(seen, own)
+    if decision.kind is not DecisionKind.REDEPLOY:
+        return
+    lately = [at for at in own.redeploys_at if NOW - at < 3600]
+    assert len(lately) < TERMS.max_switches_per_hour
+    present = next(each for each in seen.strained if each.configuration == seen.enforced)
+    if broken_limit(present, SLO) is None:
+        assert all(NOW - at >= TERMS.min_dwell_s for at in own.redeploys_at)
+
+
+@given(SNAPSHOTS, SWITCHES)
+def test_once_there_it_stays(seen, past):
+    """The same facts after the change ask for no other one."""
+    decision = decided(seen, past=past)
+    again = decided(replace(seen, enforced=decision.target), past=past)
+    assert again.kind is DecisionKind.KEEP or again.target == decision.target or decision.kind is DecisionKind.KEEP
+
+
+@given(FORECASTS, st.floats(0.5, 0.999))
+def test_what_saves_too_little_is_left_alone(forecasts, least):
+    """A change improves the objective by the least share, or the SLO asks for it."""
+    seen, terms = snapshot(forecasts), DecisionTerms(min_saving=least, caution=0.0)
+    decision = decided(seen, terms=terms)
+    now = next(each for each in forecasts if each.configuration == seen.enforced)
+    if decision.kind is DecisionKind.KEEP or broken_limit(now, SLO) is not None:
+        return
+    then = decision.expected["energy_per_output_token_j"].median
+    assert 1 - then / now.energy_per_output_token_j.median >= least - 1e-9
+
+
+def test_a_cheaper_core_that_pays_is_redeployed():
+    """With what it costs now and then, both with their intervals, and the joules of the switch against the saving."""
+    decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})))
+    assert decision.kind is DecisionKind.REDEPLOY
+    assert decision.target == block(32)
+    assert decision.reason == (
+        "Redeploy for block_size from 16 to 32 (cold), since the workload shifted: arrivals up 2x: 0.2 (0.19 to 0.21) "
+        "J per output token instead of 0.3 (0.285 to 0.315) J per output token, 33% saved, 360 kJ saved in 60 min "
+        "against 7 kJ for the switch (median of 1 switch)."
+    )
+    assert decision.expected["energy_per_output_token_j"].high == pytest.approx(0.21)
+
+
+def test_a_switch_that_costs_more_than_it_saves_is_not_made():
+    """Nine joules a second for ten minutes do not pay for a switch of 7 kJ."""
+    seen = snapshot(forecasts_with(block_32={"energy_j": 0.29}), objective_until=NOW + 600)
+    decision = decided(seen, terms=DecisionTerms(min_saving=0.01))
+    assert decision.kind is DecisionKind.KEEP
+    assert "would not pay: 6 kJ saved in 10 min against 7 kJ for the switch" in decision.reason
+
+
+def test_before_any_switch_was_measured_the_terms_assume_one():
+    """A minute at full power, and the reason says that nothing was measured."""
+    decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), past=())
+    assert "against 18 kJ for the switch (no switch measured yet)" in decision.reason
+
+
+def test_an_emptied_prefix_cache_is_a_cost():
+    """A core that serves half of its prompts from the cache starts again with none."""
+    context = replace(forecasts_with()[0].context, prefix_hit_share=0.5)
+    cached = tuple(replace(each, context=context) for each in forecasts_with(block_32={"energy_j": 0.2}))
+    assert "against 71.3 kJ for the switch" in decided(snapshot(cached)).reason
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (OwnChanges(redeploys_at=(NOW - 100,)), "the last redeploy was 100 s ago, and each stays for 600 s"),
+        (OwnChanges(redeploys_at=(NOW - 3000, NOW - 1000)), "2 redeploys were made in the last hour, of 2 allowed"),
+    ],
+)
+def test_a_redeploy_that_comes_too_soon_waits(own, words):
+    """And says for what."""
+    decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), own)
+    assert decision.kind is DecisionKind.KEEP
+    assert words in decision.reason
+
+
+def test_what_needs_no_new_core_is_done_meanwhile():
+    """While the best must wait, the best hot change is made."""
+    forecasts = tuple(
+        forecast(each, energy_j=0.2 if each["block_size"] == 32 else 0.25 if each["pacing_interval_s"] else 0.3)
+        for each in CANDIDATES
+    )
+    decision = decided(snapshot(forecasts), OwnChanges(redeploys_at=(NOW - 100,)))
+    assert decision.kind is DecisionKind.ADJUST
+    assert decision.target["block_size"] == 16
+    assert decision.target["pacing_interval_s"] == 0.02
+
+
+def test_the_governors_knobs_are_left_to_it():
+    """What it moves by itself is not moved a second time."""
+    forecasts = tuple(forecast(each, energy_j=0.2 if each["pacing_interval_s"] else 0.3) for each in CANDIDATES)
+    seen = snapshot(forecasts, governed=frozenset({"pacing_interval_s", "max_num_seqs"}))
+    assert decided(seen).kind is DecisionKind.KEEP
+
+
+def test_a_broken_slo_does_not_wait_for_the_dwell():
+    """Nor for joules: the latency that would be reached is the reason."""
+    forecasts = forecasts_with(block_16={"tpot_s": 0.06}, block_64={"tpot_s": 0.06}, block_32={"energy_j": 0.4})
+    decision = decided(snapshot(forecasts), OwnChanges(redeploys_at=(NOW - 100,)))
+    assert decision.kind is DecisionKind.REDEPLOY
+    assert decision.target == block(32)
+    assert "TPOT p99 may reach 0.063 s of 0.05 s" in decision.reason
+
+
+def test_an_slo_that_nothing_holds_keeps_what_is_there():
+    """A clear sentence, with how many were looked at and an example."""
+    decision = decided(snapshot(tuple(forecast(each, ttft_s=3.0) for each in CANDIDATES)))
+    assert decision.kind is DecisionKind.KEEP
+    assert "none of 12 candidates may be chosen: the SLO would not hold for 12, e.g. " in decision.reason
+    assert "TTFT p99 may reach 3.15 s of 1 s" in decision.reason
+
+
+def test_energy_without_joules_keeps_what_is_there():
+    """Nothing is chosen for what was never measured."""
+    forecasts = tuple(replace(forecast(each), energy_per_output_token_j=None) for each in CANDIDATES)
+    assert "nothing was measured of what the objective counts for 12" in decided(snapshot(forecasts)).reason
+
+
+def test_without_forecasts_it_says_so():
+    """And keeps still."""
+    decision = decided(snapshot(basis="4 observations of 12 needed"))
+    assert decision.kind is DecisionKind.KEEP
+    assert "nothing is learned yet (4 observations of 12 needed)" in decision.reason
+
+
+def test_throughput_is_judged_in_tokens():
+    """Room for more tokens against those lost to the stall."""
+    seen = snapshot(forecasts_with(block_32={"tps": 4000.0}), objective=Objective.THROUGHPUT)
+    decision = decided(seen)
+    assert decision.target == block(32)
+    assert "room for 3.6e+06 tokens won in 60 min against 300 lost by the switch" in decision.reason
+
+
+@given(st.floats(0, 1))
+def test_balanced_lies_between_its_two_ends(weight):
+    """Whoever is best in both is chosen at any weight."""
+    seen = snapshot(forecasts_with(block_64={"energy_j": 0.2, "tps": 5000.0}), objective=Objective.BALANCED)
+    assert decided(seen, terms=DecisionTerms(balanced_energy_weight=weight)).target == block(64)
+
+
+def test_a_value_without_effect_is_no_reason_to_change():
+    """What does the same is the same configuration, whatever it is called."""
+    seen = snapshot(forecasts_with())
+    assert decided(seen).reason.startswith(f"Keep {SPACE.default()}: of 12 candidates that hold the SLO it is the best")
+
+
+def test_wide_intervals_are_read_with_caution():
+    """Of two equal medians the surer one is cheaper."""
+    seen = snapshot(forecasts_with(block_32={"energy_j": 0.2, "spread": 0.5}, block_64={"energy_j": 0.2}))
+    assert decided(seen).target == block(64)
