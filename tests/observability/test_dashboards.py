@@ -18,7 +18,7 @@ GRAFANA = PROJECT / "deploy" / "grafana"
 
 #: Metrics that are in no dashboard and no rule: another one tells the same, or they are for joining.
 NOT_SHOWN = {
-    "reconfigure_knob_enforced_info", "reconfigure_knob_target_info", 
+    "reconfigure_knob_enforced_info", "reconfigure_knob_target_info",
     "reconfigure_governor_model_samples",
     "reconfigure_window_arrivals_per_second", "reconfigure_process_virtual_memory_bytes",
     "reconfigure_process_start_time_seconds", "reconfigure_process_cpu_seconds_total",
