@@ -16,9 +16,11 @@ while one runs gets 409 with `action` and `since`. Everything here is a frozen p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +33,7 @@ from reconfigure_policies.domain.history import ControllerState, DecisionRecord,
 from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
+from reconfigure_policies.surrogate import Quality, Quantity, Surrogates, Trial
 
 
 class Message(BaseModel):
@@ -69,7 +72,7 @@ class DeploymentState(Message):
 class ActionState(Message):
     """The action that runs now: only one at a time."""
 
-    kind: Literal["boot", "hot", "switch", "recover", "stop"]
+    kind: Literal["boot", "hot", "switch", "recover", "stop", "tune"]
     since: float  # wall clock
     phase: str  # e.g. "boot", "warm_up", "pre_copy", "cut", "retire"
     detail: str = ""
@@ -283,6 +286,172 @@ class WindowSource(Protocol):
 
     def add(self, batch: TelemetryBatch, energy: EnergyReading | None) -> list[WorkloadWindow]:
         """Take one batch and the joules so far; returns the windows that are complete now, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What trials are true of: those of another engine, model or device say nothing here.
+
+    Attributes:
+        engine: `vllm` or `emulated`.
+        engine_version: what answered; told, and not a reason to forget what was learned.
+        model: as it is served.
+        device: the GPUs, or the processor without any, e.g. `1 x NVIDIA H200`.
+    """
+
+    engine: str
+    engine_version: str
+    model: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRecord:
+    """A tuning session as it is kept: enough to go on with it, and to undo what it left behind.
+
+    Attributes:
+        id: unique and sortable by time.
+        started_at: wall-clock seconds.
+        ended_at: None while it runs, and for one that its controller did not live to end.
+        request: what was asked for, as JSON values.
+        context: the workload that its trials offer.
+        restore: what was enforced before it, and is to be again.
+        trials: measured so far, failed boots included.
+        outcome: how it ended, in words; "" before.
+    """
+
+    id: str
+    started_at: float
+    request: Mapping[str, Any]
+    context: WorkloadContext
+    restore: Configuration
+    trials: int = 0
+    ended_at: float | None = None
+    outcome: str = ""
+
+
+class TrialStore(Protocol):
+    """Where trials are kept; like `Journal`, no method raises for a fault of the disk."""
+
+    async def record_trials(
+        self, served: Served, trials: Sequence[Trial], origin: str, session_id: str | None = None
+    ) -> bool:
+        """Keep trials that were measured on purpose or imported; returns whether the disk took them."""
+
+    async def trials(self, served: Served, limit: int) -> list[Trial]:
+        """At most `limit` trials, the newest, oldest first: observed windows and those kept here."""
+
+    async def trials_of(self, session_id: str) -> list[Trial]:
+        """Those of one tuning session, oldest first."""
+
+    async def windows(self, limit: int) -> list[WorkloadWindow]:
+        """The latest windows in which requests finished, newest first."""
+
+    async def save_session(self, session: TuningRecord) -> None:
+        """Keep a session, new or as it is now."""
+
+    async def last_session(self) -> TuningRecord | None:
+        """The latest one."""
+
+    async def record_fit(self, at: float, report: Mapping[str, Any]) -> None:
+        """Keep what a fit found, in place of older ones."""
+
+    async def last_fit(self) -> Mapping[str, Any] | None:
+        """What the latest fit found."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitReport:
+    """What is known of the surrogates in force.
+
+    Attributes:
+        basis: what they rest on, or why there are none, as a clause.
+        needed: trials that are needed before anything is learned.
+        trials: how many they were fitted to, failed ones included.
+        failed: how many of these found that a configuration does not work.
+        at: when they were fitted, wall-clock seconds; None before.
+        duration_s: how long that took.
+        quality: leave-one-out; None before.
+        checked: per quantity, windows that came after a fit, against what that fit had forecast of them.
+        error: why the last fit failed; "" if it did not.
+    """
+
+    basis: str
+    needed: int
+    trials: int = 0
+    failed: int = 0
+    at: float | None = None
+    duration_s: float | None = None
+    quality: Quality | None = None
+    checked: Mapping[Quantity, CheckedForecasts] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedForecasts:
+    """Forecasts that were made before the fact, and the facts.
+
+    Attributes:
+        count: how many.
+        mape: mean absolute error as a share of what was measured.
+        coverage: share of what was measured that lay in its 95 % interval.
+        bias: mean of the logarithm of measured over forecast: steadily off 0 is drift.
+    """
+
+    count: int
+    mape: float
+    coverage: float
+    bias: float
+
+
+class Learner(Protocol):
+    """The surrogates of a running daemon, for whoever shows or extends what was learned."""
+
+    async def report(self) -> FitReport:
+        """What is known of the surrogates; fits them if that is due."""
+
+    async def fitted(self, *, fresh: bool = False) -> Surrogates | None:
+        """The surrogates; None while too little was learned. `fresh` fits what has come since, however recent."""
+
+    async def expectations(self, context: WorkloadContext) -> tuple[Forecast, ...] | None:
+        """Like `Forecaster.forecasts`, also from surrogates that are not to be trusted: to look at, not to act on."""
+
+    def describe(self) -> str:
+        """See `Forecaster`."""
+
+    def served(self) -> Served | None:
+        """What is learned about now; None before an engine was read."""
+
+
+class LoadTally(Protocol):
+    """What became of a load's requests so far.
+
+    Attributes:
+        sent, completed, failed: requests.
+        fault: what happened to the latest one that failed.
+    """
+
+    sent: int
+    completed: int
+    failed: int
+    fault: str
+
+
+class LoadSource(Protocol):
+    """Sends requests of exact lengths to the engine."""
+
+    def offered(
+        self, host: HostState, lengths: Sequence[tuple[int, int]], rate_rps: float | None, concurrency: int, seed: int
+    ) -> AbstractAsyncContextManager[LoadTally]:
+        """Keep the engine under load while the block runs; at its end what still runs is aborted.
+
+        Args:
+            host: where clients reach it.
+            lengths: `(prompt, output)` tokens of its requests, taken in turn.
+            rate_rps: arrivals each second, whatever the engine does (open loop); None for a closed loop.
+            concurrency: requests in the engine at the start of an open loop, and always of a closed one.
+            seed: of arrival times and prompts; another seed shares no prompt.
+        """
 
 
 class Forecaster(Protocol):

@@ -47,7 +47,10 @@ def main() -> int:
     """Install what is missing; exit code 0 when everything is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--with", dest="extras", default="surrogates", help="extras of this project (default: surrogates), e.g. 'test'"
+        "--with",
+        dest="extras",
+        default="surrogates,plots",
+        help="extras of this project (default: surrogates,plots), e.g. 'test'",
     )
     parser.add_argument("--engine", choices=["auto", "gpu", "cpu", "none"], default="auto")
     arguments = parser.parse_args()

@@ -15,14 +15,17 @@ from reconfigure_daemon.assembly.daemon import Daemon
 from reconfigure_daemon.assembly.live_settings import LiveSettings
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_builder
 from reconfigure_daemon.clock import SystemClock
-from reconfigure_daemon.control_api import Controller, listen, serve
+from reconfigure_daemon.control_api import Controller, Learned, listen, serve
 from reconfigure_daemon.control_loop import ControlLoop
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.learning import Learning
 from reconfigure_daemon.metering import ComposedEnergyMeter, build_emulated_meter, build_meter
+from reconfigure_daemon.metering.device_name import device_name
+from reconfigure_daemon.ports import Served
 from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings import Settings, load_settings, read_token
-from reconfigure_daemon.store import Store
+from reconfigure_daemon.store import SqliteTrials, Store
 from reconfigure_daemon.store.store import DAY_S
 from reconfigure_daemon.supervision import Notifier, single_instance
 
@@ -63,6 +66,10 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         sight = _Sight()
         meter = _meter(settings(), sight)
         held.callback(meter.close)
+        sight.device = "emulated" if settings().engine.kind == "emulated" else device_name(meter.gpus)
+        trials = SqliteTrials(store)
+        learning = Learning(settings, clock, trials, metrics, sight.served)
+        held.callback(learning.close)
         launcher = ProcessLauncher(settings(), config_path, paths.runtime, os.environ)
         held.push_async_callback(launcher.client.close)
         around = Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client)
@@ -70,7 +77,8 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         held.push_async_callback(loop.close)
         settings.follow(lambda changed: _follow(changed, loop, store))
         daemon = Daemon(settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices))
-        controller = Controller(loop, store, metrics.render, metrics.content_type, daemon.notices, clock)
+        learned = Learned(learning, trials, settings)
+        controller = Controller(loop, store, metrics.render, metrics.content_type, daemon.notices, clock, learned)
         runner = await serve(controller, listener, _token(settings()))
         held.push_async_callback(runner.cleanup)
         log.info("control API at http://%s:%d", settings().control_api.host, settings().control_api.port)
@@ -78,10 +86,16 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
 
 
 class _Sight:
-    """Lets the meter's estimate see the engine, which is read by a loop that is built after the meter."""
+    """Lets the meter's estimate and the surrogates see the engine, which is read by a loop that is built after them."""
 
     def __init__(self) -> None:
         self.loop: ControlLoop | None = None
+        self.device = ""
+
+    def served(self) -> Served | None:
+        """What is learned about: the engine as it was last read."""
+        state = self.loop.sampler.state if self.loop else None
+        return None if state is None else Served(state.engine, state.engine_version, state.model, self.device)
 
     def busy_share(self) -> float:
         """1 while any request runs, else 0: an engine steps at full speed for one request as for many."""

@@ -14,6 +14,9 @@ from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, Reque
 DEFAULT_URL = "http://127.0.0.1:9400"
 ANSWER_TIMEOUT_S = 10.0
 
+#: What is learned from may have to be fitted before there is an answer.
+LEARNING_TIMEOUT_S = 60.0
+
 Progress = Callable[[dict[str, Any]], None]
 
 
@@ -44,7 +47,7 @@ class ControlApiClient:
         self._tls, self._host, self._path = parts.scheme == "https", parts.hostname, parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **query: Any) -> Any:
         """The answer to a question.
 
         Raises:
@@ -53,7 +56,25 @@ class ControlApiClient:
         """
         given = {name: value for name, value in query.items() if value is not None}
         target = path + ("?" + urlencode(given) if given else "")
-        return self._exchange("GET", target, None, ANSWER_TIMEOUT_S, _whole_answer)
+        return self._exchange("GET", target, None, timeout_s, _whole_answer)
+
+    def lines(self, path: str) -> list[bytes]:
+        """The lines of an answer that is one JSON document per line.
+
+        Raises:
+            DaemonUnreachable: if nobody answers there.
+            ControlApiFault: if the daemon refuses.
+        """
+        return list(self._exchange("GET", path, None, ANSWER_TIMEOUT_S, lambda response: response.readlines()))
+
+    def send(self, path: str, body: bytes, timeout_s: float = LEARNING_TIMEOUT_S) -> Any:
+        """The answer to something that is sent.
+
+        Raises:
+            DaemonUnreachable: if nobody answers there.
+            ControlApiFault: if the daemon refuses.
+        """
+        return self._exchange("POST", path, body, timeout_s, _whole_answer)
 
     def intend(self, request: Mapping[str, Any], progress: Progress) -> Any:
         """What became of an intent, an `IntentResult`; `progress` sees each step on the way, however long it takes.

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from reconfigure_daemon import __version__
-from reconfigure_daemon.cli import intents, output, serve, settings_check, views
+from reconfigure_daemon.cli import intents, learned, output, serve, settings_check, views
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, DryRun, TokenFile, Url, Yes, client
 from reconfigure_daemon.durations import parse_duration_s
 from reconfigure_daemon.errors import ReconfigureError
@@ -114,9 +114,12 @@ for verb in (
     intents.rollback,
     intents.pause,
     intents.resume,
-    views.pareto,
+    learned.pareto,
+    learned.surrogate,
+    learned.export,
 ):
     app.command()(verb)
+app.command("import")(learned.import_)
 app.add_typer(settings_check.config, name="config")
 
 

@@ -1,4 +1,4 @@
-"""The verbs that only look: status, history, explain, pareto."""
+"""The verbs that only look: status, history, explain."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from reconfigure_daemon.cli.control_api_client import ControlApiClient
+from reconfigure_daemon.cli.control_api_client import LEARNING_TIMEOUT_S, ControlApiClient
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
 from reconfigure_daemon.cli.output import console, print_json
 
@@ -48,24 +48,25 @@ def history(
 
 
 def explain(url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJson = False) -> None:
-    """The last decision in sentences: what, why, and what then happened."""
-    answer = client(url, token_file).get("/v1/decisions", limit=1)
+    """The last decision, and why this configuration and not its neighbours, as far as that was learned."""
+    api = client(url, token_file)
+    answer = api.get("/v1/decisions", limit=1)
+    learned = api.get("/v1/explanation", timeout_s=LEARNING_TIMEOUT_S)
     if as_json:
-        print_json(answer)
+        print_json({**answer, "explanation": learned})
         return
+    from reconfigure_daemon.cli.answers import parsed
+    from reconfigure_daemon.cli.learned_wording import explanation_sentences
     from reconfigure_daemon.cli.wording import show_decision
+    from reconfigure_daemon.control_api.learning_messages import ExplanationView
 
     decisions = _decisions(answer)
     if decisions:
         show_decision(console(), decisions[0], with_changes=True)
     else:
         console().print("No decision has been made yet; the configuration is the one at start.")
-
-
-def pareto(url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJson = False) -> None:
-    """The configurations that no other beats in every respect, as the daemon knows them."""
-    answer = client(url, token_file).get("/v1/pareto")
-    print_json(answer) if as_json else console().print_json(data=answer)
+    for sentence in explanation_sentences(parsed(ExplanationView, learned)):
+        console().print(sentence)
 
 
 def _watch(api: ControlApiClient, *, as_json: bool) -> None:

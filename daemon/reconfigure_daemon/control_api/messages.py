@@ -5,7 +5,7 @@
     POST /v1/intents      IntentRequest    -> IntentResult; with `Accept: application/x-ndjson` a line of
                                               {"event": "progress", ...} per step first, the result last
     GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
-    GET  /v1/pareto                        -> 409 until surrogates exist
+    see `learning_messages` for what was learned
 
 Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 403, 404, 405, 409, 413,
 500, 502, 503 or 504.

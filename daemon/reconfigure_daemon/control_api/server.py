@@ -14,10 +14,11 @@ from pydantic import BaseModel, ValidationError
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, in_words, told
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
+from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
 from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult
 from reconfigure_daemon.control_api.views import decision_view, plan_view, result_view, status_view
 from reconfigure_daemon.control_loop import ControlLoop, Handled, new_intent
-from reconfigure_daemon.errors import RequestInvalid, RequestRefused
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import HostPhase, Journal, SwitchProgress
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
 
@@ -42,6 +43,7 @@ class Controller:
         metrics_type: its content type.
         notices: what an operator should know.
         clock: for uptime and intents.
+        learned: what was learned; None in a daemon that learns nothing.
     """
 
     loop: ControlLoop
@@ -50,6 +52,7 @@ class Controller:
     metrics_type: str
     notices: Callable[[], list[str]]
     clock: Clock
+    learned: Learned | None = None
 
 
 async def serve(controller: Controller, listener: socket.socket, token: str | None) -> web.AppRunner:
@@ -70,10 +73,11 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
             web.get("/metrics", endpoints.metrics),
             web.get("/v1/status", endpoints.status),
             web.get("/v1/decisions", endpoints.decisions),
-            web.get("/v1/pareto", endpoints.pareto),
             web.post("/v1/intents", endpoints.intents),
         ]
     )
+    if controller.learned is not None:
+        application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     await web.SockSite(runner, listener).start()
@@ -119,10 +123,6 @@ class _Endpoints:
         before = _number(request, "before", None, None)
         records = await self._controller.journal.decisions(limit or 1, before)
         return _answer(DecisionList(decisions=[decision_view(record) for record in records]))
-
-    async def pareto(self, _: web.Request) -> web.Response:
-        """Refused: nothing has been learned that could be shown."""
-        raise RequestRefused("there is no Pareto front: nothing has been learned yet about other configurations")
 
     async def intents(self, request: web.Request) -> web.StreamResponse:
         """Plan or carry out what an operator asks."""

@@ -132,6 +132,14 @@ class DecisionSettings(Section):
         return DecisionTerms(**self.model_dump(exclude={"enabled"}))
 
 
+class LearningSettings(Section):
+    """How surrogates are kept up to date."""
+
+    min_trials: Annotated[int, Field(ge=3)] = 12  # fewer say nothing about a space of several knobs
+    max_trials: Annotated[int, Field(ge=3, le=2000)] = 400  # a fit takes time with the third power of it
+    refit_interval_s: Seconds = 600
+
+
 class ControlApiSettings(Section):
     """The control plane's HTTP. Beyond loopback a token file (mode 600) is required."""
 
@@ -182,6 +190,7 @@ class Settings(Section):
     slo: SloSettings = SloSettings()
     governor: GovernorSettings = GovernorSettings()
     decision: DecisionSettings = DecisionSettings()
+    learning: LearningSettings = LearningSettings()
     switch: SwitchSettings = SwitchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     metering: MeteringSettings = MeteringSettings()

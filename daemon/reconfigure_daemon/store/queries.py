@@ -190,6 +190,9 @@ def delete_before(connection: Connection, cutoff: float) -> int:
     statements = (
         "DELETE FROM windows WHERE at < ?",
         "DELETE FROM observations WHERE at < ?",
+        "DELETE FROM trials WHERE at < ?",
+        "DELETE FROM tuning_sessions WHERE started_at < ?",
+        "DELETE FROM fits WHERE at < ?",
         "DELETE FROM decisions WHERE at < ?",
         "DELETE FROM intents WHERE received_at < ? AND id NOT IN"
         " (SELECT intent_id FROM decisions WHERE intent_id IS NOT NULL)",

@@ -43,6 +43,11 @@ def encode_window(window: WorkloadWindow) -> str:
     return json.dumps(_WINDOW.dump_python(window))
 
 
+def decode_window(text: str) -> WorkloadWindow:
+    """What `encode_window` wrote."""
+    return _WINDOW.validate_python(json.loads(text))
+
+
 def encode_text(text: str) -> str:
     """Text that SQLite takes: an engine's last words may hold bytes that were not UTF-8."""
     return text.encode(errors="replace").decode()
@@ -107,7 +112,7 @@ def decode_observation(row: Row) -> Observation:
         engine_version=row["engine_version"],
         model=row["model"],
         configuration=Configuration(json.loads(row["configuration"])),
-        window=_WINDOW.validate_python(json.loads(row["workload"])),
+        window=decode_window(row["workload"]),
     )
 
 

@@ -86,8 +86,38 @@ CREATE TABLE observations (
 CREATE INDEX observations_by_time ON observations (at);
 """
 
+_WHAT_IS_LEARNED_FROM = """
+CREATE TABLE trials (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    engine TEXT NOT NULL,
+    engine_version TEXT NOT NULL,
+    model TEXT NOT NULL,
+    device TEXT NOT NULL,
+    origin TEXT NOT NULL,  -- tune, import or redeploy
+    session_id TEXT,
+    configuration TEXT NOT NULL,
+    context TEXT NOT NULL,
+    measured TEXT NOT NULL,
+    feasible INTEGER NOT NULL,
+    reason TEXT NOT NULL
+);
+CREATE INDEX trials_by_time ON trials (at);
+CREATE TABLE tuning_sessions (
+    id TEXT PRIMARY KEY,
+    started_at REAL NOT NULL,
+    ended_at REAL,
+    state TEXT NOT NULL
+);
+CREATE TABLE fits (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    report TEXT NOT NULL
+);
+"""
+
 #: Step `n` leads from version `n - 1` to version `n`.
-MIGRATIONS = (_WHO_ASKED_AND_WHAT_CAME_OF_IT, _WHAT_WAS_MEASURED)
+MIGRATIONS = (_WHO_ASKED_AND_WHAT_CAME_OF_IT, _WHAT_WAS_MEASURED, _WHAT_IS_LEARNED_FROM)
 
 
 class StoreFromTheFuture(Exception):

@@ -130,6 +130,14 @@ class Store:
         await self._on_thread(self._file.close)
         self._thread.shutdown()
 
+    async def write(self, statement: Callable[[Connection], object]) -> bool:
+        """Run a statement in a transaction; returns whether the disk took it."""
+        return await self._on_thread(self._file.write, statement)
+
+    async def query(self, query: Callable[[Connection], T]) -> T | None:
+        """A query's answer, or None without a readable file."""
+        return await self._on_thread(self._file.read, query)
+
     async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         done = asyncio.get_running_loop().run_in_executor(self._thread, lambda: work(*args, **kwargs))
         return await asyncio.shield(done)  # an outcome is kept also when its task is cancelled meanwhile

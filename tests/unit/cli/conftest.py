@@ -12,6 +12,18 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from reconfigure_daemon.cli.main import app
+from reconfigure_daemon.control_api.learning_messages import (
+    EstimateView,
+    ExplanationView,
+    ForecastView,
+    InfluenceView,
+    MeasuredView,
+    NeighbourView,
+    ParetoView,
+    QuantityView,
+    RivalView,
+    SurrogateView,
+)
 from reconfigure_daemon.control_api.messages import (
     DecisionList,
     DecisionView,
@@ -26,6 +38,7 @@ from reconfigure_daemon.control_api.messages import (
 )
 from reconfigure_daemon.ports import Capabilities, DeploymentState, HostPhase, HostState, SwitchMode, SwitchProgress
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
+from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import Objective
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
@@ -124,6 +137,94 @@ STATUS = StatusView(
     notices=["No energy counter was found: joules are an estimate."],
 )
 
+CONTEXT = WorkloadContext(4.0, 512.0, 128.0)
+
+
+def forecast(cap, energy_j, throughput_tps) -> ForecastView:
+    ranges = [EstimateView(median=value, low=0.9 * value, high=1.1 * value) for value in (energy_j, throughput_tps)]
+    return ForecastView(
+        configuration={"max_num_seqs": cap, "block_size": 32},
+        energy_per_output_token_j=ranges[0],
+        throughput_tps=ranges[1],
+        ttft_p99_s=EstimateView(median=0.2, low=0.1, high=0.3),
+        tpot_p99_s=None,
+        feasibility=0.98,
+        observations=2,
+    )
+
+
+PARETO = ParetoView(
+    context=CONTEXT,
+    basis="fitted 3m ago to 40 trials",
+    warnings=[],
+    front=[forecast(64, 0.5, 1300.0), forecast(8, 0.25, 200.0)],
+    enforced=forecast(32, 0.45, 600.0),
+    measured=[
+        MeasuredView(
+            configuration={"max_num_seqs": 64},
+            context=CONTEXT,
+            at=1.0,
+            measured={"throughput_tps": 1290.0, "energy_per_output_token_j": 0.51},
+            feasible=True,
+        )
+    ],
+    energy_source="estimated",
+    candidates=84,
+)
+EXPLANATION = ExplanationView(
+    basis="fitted 3m ago to 40 trials",
+    context=CONTEXT,
+    forecast=forecast(32, 0.45, 600.0),
+    neighbours=[
+        NeighbourView(
+            knob="max_num_seqs",
+            value=64,
+            ratios={"energy_per_output_token_j": 1.11, "throughput_tps": 2.17},
+            clear=["throughput_tps"],
+            feasibility=0.98,
+        )
+    ],
+    influences=[
+        InfluenceView(knob="max_num_seqs", spread={"throughput_tps": 6.5}),
+        InfluenceView(knob="block_size", spread={"throughput_tps": 1.0}),
+    ],
+    rivals=[
+        RivalView(quantity="throughput_tps", configuration={"max_num_seqs": 64}, share=1.17, is_clear=True),
+        RivalView(quantity="energy_per_output_token_j", configuration={"max_num_seqs": 8}, share=0.02, is_clear=False),
+    ],
+    objective="energy",
+    min_saving=0.03,
+)
+SURROGATE = SurrogateView(
+    basis="fitted 3m ago to 40 trials",
+    fitted=True,
+    trusted=True,
+    faults=[],
+    needed=12,
+    trials=40,
+    failed=2,
+    at=993600.0,
+    duration_s=0.4,
+    quantities=[
+        QuantityView(
+            quantity="energy_per_output_token_j",
+            trials=38,
+            configurations=30,
+            r2=0.971,
+            mape=0.034,
+            coverage=0.95,
+            ceiling_r2=0.99,
+            linear_r2=0.8,
+            noise_relative_sd=0.012,
+            checked=9,
+            checked_mape=0.051,
+            checked_coverage=0.89,
+            checked_bias=0.02,
+        )
+    ],
+)
+LEARNED = {"/v1/pareto": PARETO, "/v1/explanation": EXPLANATION, "/v1/surrogate": SURROGATE}
+
 
 def dumped(message) -> dict:
     return message.model_dump(mode="json")
@@ -146,6 +247,9 @@ class Daemon:
     breaks_off: bool = False
     intents: list[dict] = field(default_factory=list)
     queries: list[dict] = field(default_factory=list)
+    learned: dict[str, dict] = field(default_factory=lambda: {path: dumped(view) for path, view in LEARNED.items()})
+    exported: bytes = b'{"format": "reconfigure-trials"}\n{"at": 1}\n{"at": 2}\n'
+    imported: list[bytes] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
 
     async def answer_get(self, request: web.Request) -> web.Response:
@@ -153,8 +257,10 @@ class Daemon:
         self.tokens.append(request.headers.get("Authorization"))
         if self.fault:
             return self.faulty()
-        if request.path == "/v1/pareto":
-            return web.json_response({"front": [{"max_num_seqs": 8}]})
+        if request.path in self.learned:
+            return web.json_response(self.learned[request.path])
+        if request.path == "/v1/trials":
+            return web.Response(body=self.exported, content_type="application/x-ndjson")
         if request.path == "/v1/decisions":
             return web.json_response(dumped(DecisionList(decisions=self.decisions)))
         return web.json_response(self.status)
@@ -176,6 +282,10 @@ class Daemon:
             await response.write(json.dumps(line).encode() + b"\n")
         return response
 
+    async def take_trials(self, request: web.Request) -> web.Response:
+        self.imported.append(await request.read())
+        return self.faulty() if self.fault else web.json_response({"taken": 2, "known": 1})
+
     def faulty(self) -> web.Response:
         status, error = self.fault
         return web.json_response({"error": error}, status=status)
@@ -190,6 +300,7 @@ def daemon(monkeypatch):
         application = web.Application()
         application.router.add_get("/{path:.*}", answers.answer_get)
         application.router.add_post("/v1/intents", answers.answer_intent)
+        application.router.add_post("/v1/trials", answers.take_trials)
         runner = web.AppRunner(application)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

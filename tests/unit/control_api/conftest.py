@@ -9,10 +9,16 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from reconfigure_daemon.control_api import Controller, serve
+from reconfigure_daemon.control_api import Controller, Learned, serve
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.exposition import Metrics
+from reconfigure_daemon.learning import Learning
+from reconfigure_daemon.ports import Served, TuningRecord
 from reconfigure_daemon.settings.model import MeteringSettings
+from reconfigure_daemon.store import SqliteTrials
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.forecast import WorkloadContext
+from tests.known_surrogates import known_methods
 from tests.simulation import controller as simulated
 
 QUICK = simulated.SETTINGS.model_copy(update={"metering": MeteringSettings(interval_s=0.01)})
@@ -46,9 +52,20 @@ def running_api(tmp_path):
         launcher = simulated.InProcessLauncher(emulation=emulation or Emulation(boot_s=0))
         async with simulated.Controller.running(tmp_path, launcher, QUICK) as controller:
             metrics = Metrics("test")
+            trials = controller.trials = SqliteTrials(controller.store)
+            controller.session = TuningRecord("s", 1.0, {}, WorkloadContext(4, 512, 128), Configuration())
+            state = controller.loop.sampler
+            learning = Learning(
+                lambda: QUICK,
+                controller.clock,
+                trials,
+                metrics,
+                lambda: Served("emulated", "1", state.state.model, "emulated") if state.state else None,
+                known_methods()[0],
+            )
             seen = Controller(
                 controller.loop, controller.store, metrics.render, metrics.content_type, lambda: ["a notice"],
-                controller.clock,
+                controller.clock, Learned(learning, trials, lambda: QUICK),
             )  # fmt: skip
             listener = socket.create_server(("127.0.0.1", 0))
             runner = await serve(seen, listener, token)
