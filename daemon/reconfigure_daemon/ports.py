@@ -105,6 +105,7 @@ class HostState(Message):
         enforced: knob values read back from the running core.
         core_restarts: EngineCores that died and were replaced.
         lost_requests: requests that could not be brought through, since start.
+        off_knobs: knobs of the space that cannot be moved now, each with the reason in a sentence.
     """
 
     host_id: str
@@ -124,6 +125,7 @@ class HostState(Message):
     core_restarts: int = 0
     lost_requests: int = 0
     last_error: str | None = None
+    off_knobs: dict[str, str] = Field(default_factory=dict)
 
 
 class HotResult(Message):

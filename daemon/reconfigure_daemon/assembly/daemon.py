@@ -49,7 +49,8 @@ class Daemon:
         """What an operator should know, from every room."""
         state = self._loop.sampler.state
         engine = [state.capabilities.reason] if state is not None and state.capabilities.reason else []
-        return [*self._store.notices, *self._meter_notices, *engine]
+        off = [] if state is None else [f"{name} is off: {reason}" for name, reason in state.off_knobs.items()]
+        return [*self._store.notices, *self._meter_notices, *engine, *off]
 
     async def run(self) -> None:
         """Run until a signal asks for the end.

@@ -7,9 +7,12 @@ import logging
 import os
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from reconfigure_daemon import __version__
+from reconfigure_daemon.actuation.device_helper import DeviceHelperClient
+from reconfigure_daemon.actuation.device_knobs import DeviceKnobs, DeviceLauncher
 from reconfigure_daemon.actuation.launcher import ProcessLauncher
 from reconfigure_daemon.assembly.daemon import Daemon
 from reconfigure_daemon.assembly.live_settings import LiveSettings
@@ -22,9 +25,10 @@ from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.learning import Learning
 from reconfigure_daemon.metering import ComposedEnergyMeter, build_emulated_meter, build_meter
 from reconfigure_daemon.metering.device_name import device_name
+from reconfigure_daemon.metering.gpu_selection import visible_gpus
 from reconfigure_daemon.ports import Served
 from reconfigure_daemon.private_socket import socket_path
-from reconfigure_daemon.settings import Settings, load_settings, read_token
+from reconfigure_daemon.settings import DEVICE_KNOBS, Settings, load_settings, read_token
 from reconfigure_daemon.store import SqliteTrials, Store
 from reconfigure_daemon.store.store import DAY_S
 from reconfigure_daemon.supervision import Notifier, single_instance
@@ -72,7 +76,7 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         held.callback(learning.close)
         launcher = ProcessLauncher(settings(), config_path, paths.runtime, os.environ)
         held.push_async_callback(launcher.client.close)
-        around = Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client)
+        around = _with_device(Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client))
         loop = sight.loop = await build_loop(around)
         held.push_async_callback(loop.close)
         settings.follow(lambda changed: _follow(changed, loop, store))
@@ -107,6 +111,18 @@ def _meter(settings: Settings, sight: _Sight) -> ComposedEnergyMeter:
     if settings.engine.kind == "emulated":
         return build_emulated_meter(socket_path(settings.paths.runtime))
     return build_meter(settings.metering, sight.busy_share)
+
+
+def _with_device(around: Surroundings) -> Surroundings:
+    """With the GPUs' own knobs among the engine host's, where the settings have any."""
+    settings = around.settings()
+    names = [name for name in DEVICE_KNOBS if name in settings.space]
+    if not names or around.client is None:
+        return around
+    helper = DeviceHelperClient(settings.device.socket, str(settings.paths.runtime), settings.device.lease_s)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    device = DeviceKnobs(around.client, helper, names, lambda uuids: visible_gpus(uuids, visible))
+    return replace(around, launcher=DeviceLauncher(around.launcher, device), client=device)
 
 
 def _follow(settings: Settings, loop: ControlLoop, store: Store) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop.action_slot import ActionSlot
 from reconfigure_daemon.control_loop.doubts import Doubts
 from reconfigure_daemon.control_loop.execution import Execution
-from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced
+from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced, without
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import RequestRefused
 from reconfigure_daemon.ports import (
@@ -85,7 +85,7 @@ class Decisions:
     async def plan(self, intent: OperatorIntent, host: EngineHost) -> Plan:
         """What an intent would do and cost; nothing is changed."""
         state = await host.state()
-        return await self._planned(host, state, self._decided(intent, self._snapshot(state, ())))
+        return await self._planned(host, state, self._decided(intent, self._snapshot(state, ()), state))
 
     async def act(
         self,
@@ -106,7 +106,7 @@ class Decisions:
             state = await host.state()
             self.slot.refuse_during(state.action)
             snapshot = self._snapshot(state, windows)
-            decision = self._decided(intent, snapshot)
+            decision = self._decided(intent, snapshot, state)
             planned = await self._planned(host, state, decision)
             record = await self.record(decision, snapshot.enforced)
             if decision.kind is DecisionKind.KEEP:
@@ -171,9 +171,11 @@ class Decisions:
             self._doubts.add(record)
         return record
 
-    def _decided(self, intent: OperatorIntent, snapshot: Snapshot) -> Decision:
+    def _decided(self, intent: OperatorIntent, snapshot: Snapshot, state: HostState | None = None) -> Decision:
+        settings = self._settings()
+        space = settings.configuration_space() if state is None else space_and_enforced(settings, state)[0]
         try:
-            return decide(intent, snapshot, self._settings().configuration_space())
+            return decide(intent if state is None else _possible(intent, state.off_knobs), snapshot, space)
         except IntentRefused as refusal:
             raise RequestRefused(str(refusal)) from refusal
 
@@ -189,7 +191,9 @@ class Decisions:
 
     def _snapshot(self, state: HostState, windows: tuple[WorkloadWindow, ...]) -> Snapshot:
         _, enforced = space_and_enforced(self._settings(), state)
-        return snapshot_of(self._settings(), self._orders.state, enforced, windows, self._clock.wall(), state.target)
+        return snapshot_of(
+            self._settings(), self._orders.state, enforced, windows, self._clock.wall(), state.target, state.off_knobs
+        )
 
     def _shown(self, on_progress: ProgressSink | None) -> ProgressSink:
         def report(progress: SwitchProgress) -> None:
@@ -203,6 +207,19 @@ class Decisions:
         """Let the slot tell what runs."""
         if self.slot.current is not None:
             self.slot.current = self.slot.current.model_copy(update=facts)
+
+
+def _possible(intent: OperatorIntent, off: Mapping[str, str]) -> OperatorIntent:
+    """The intent without knobs that are off, if they are not the very thing it asks for.
+
+    Raises:
+        RequestRefused: if they are.
+    """
+    if intent.kind is IntentKind.APPLY:
+        for name in intent.changes:
+            if name in off:
+                raise RequestRefused(f"{name} is off: {off[name]}")
+    return replace(intent, changes=without(intent.changes, off)) if off else intent
 
 
 def _words(intent: OperatorIntent) -> str:

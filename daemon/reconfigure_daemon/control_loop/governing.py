@@ -18,6 +18,7 @@ from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.ports import EngineHost, HostState, TelemetryBatch
+from reconfigure_daemon.settings import DEVICE_KNOBS
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision.governor import (
     GOVERNED_KNOBS,
@@ -176,9 +177,10 @@ class Governing:
         self._sight, self.standing_by = GovernorSight(), None
 
     def _core_of(self, state: HostState) -> tuple[object, object]:
-        """Which core serves, and of which kind it is."""
+        """Which core serves, and of which kind it is; on slower cards the same core is another one."""
         space, enforced = space_and_enforced(self._settings(), state)
-        cold = tuple((knob.name, enforced[knob.name]) for knob in space.knobs if knob.tier is Tier.COLD)
+        kind = (knob.name for knob in space.knobs if knob.tier is Tier.COLD or knob.name in DEVICE_KNOBS)
+        cold = tuple((name, enforced[name]) for name in kind)
         deployment_id = None if state.deployment is None else state.deployment.id
         return (state.host_id, deployment_id), (state.engine, state.engine_version, state.model, cold)
 

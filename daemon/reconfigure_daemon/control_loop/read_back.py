@@ -36,8 +36,8 @@ def drains(decision: Decision, before: Configuration | None, state: HostState) -
 
 
 def verdict(decision: Decision, before: Configuration | None, state: HostState) -> tuple[OutcomeKind, str]:
-    """How a decision ended, judged only by what is enforced now."""
-    missing = unmet(decision, state.enforced)
+    """How a decision ended, judged only by what is enforced now; a knob that is off by now is not waited for."""
+    missing = {name: value for name, value in unmet(decision, state.enforced).items() if name not in state.off_knobs}
     if not missing:
         return OutcomeKind.APPLIED, "the engine enforces the target"
     difference = _difference(missing, state.enforced)

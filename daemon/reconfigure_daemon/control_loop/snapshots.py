@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from reconfigure_daemon.ports import HostState
 from reconfigure_daemon.settings.model import Settings
@@ -20,8 +20,8 @@ from reconfigure_policies.domain.workload import WorkloadWindow
 
 
 def space_and_enforced(settings: Settings, state: HostState) -> tuple[ConfigurationSpace, Configuration]:
-    """The space, and the engine's place in it."""
-    space = settings.configuration_space()
+    """The space, and the engine's place in it; a knob that is off is not in the space while it is."""
+    space = settings.configuration_space().without(state.off_knobs)
     return space, completed(space, state.enforced)
 
 
@@ -44,8 +44,20 @@ def snapshot_of(
     windows: tuple[WorkloadWindow, ...],
     at: float,
     asked: Mapping[str, KnobValue] | None = None,
+    off: Collection[str] = (),
 ) -> Snapshot:
-    """A snapshot at a wall-clock time; `asked` is what the engine host has taken as its target."""
+    """A snapshot at a wall-clock time.
+
+    Args:
+        settings: those in force.
+        standing: what was ordered.
+        enforced: what was read back.
+        windows: recent ones, oldest first.
+        at: wall-clock time.
+        asked: what the engine host has taken as its target.
+        off: knobs that cannot be moved now; named configurations go without them.
+    """
+    named = settings.named_configurations()
     return Snapshot(
         at=at,
         enforced=enforced,
@@ -54,10 +66,15 @@ def snapshot_of(
         paused=standing.paused,
         windows=windows,
         previous=standing.previous,
-        named=settings.named_configurations(),
+        named={objective: without(configuration, off) for objective, configuration in named.items()},
         draining=_draining(settings.configuration_space(), enforced, asked or {}),
         asked=standing.target if standing.governed else None,
     )
+
+
+def without(configuration: Mapping[str, KnobValue], names: Collection[str]) -> Configuration:
+    """A configuration that leaves some knobs as they are."""
+    return Configuration({name: value for name, value in configuration.items() if name not in names})
 
 
 def _allows(space: ConfigurationSpace, configuration: Configuration) -> bool:
@@ -76,5 +93,5 @@ def _draining(
     return {
         knob.name: asked[knob.name]
         for knob in hot
-        if knob.allows(asked[knob.name]) and asked[knob.name] != enforced[knob.name]
+        if knob.name in enforced and knob.allows(asked[knob.name]) and asked[knob.name] != enforced[knob.name]
     }

@@ -56,7 +56,7 @@ class EmulatedHost:
         base: EngineModel | None = None,
     ) -> None:
         self._settings = settings
-        self._space = settings.configuration_space()
+        self._space = settings.engine_space()
         self._clock = clock
         self._emulation = emulation or Emulation()
         self._base = base or EngineModel()

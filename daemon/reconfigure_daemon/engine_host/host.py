@@ -53,7 +53,7 @@ class VllmHost:
 
     def __init__(self, settings: Settings, runtime: Path, model: str, support: Support) -> None:
         self._settings = settings
-        self._space = settings.configuration_space()
+        self._space = settings.engine_space()
         self._model = model
         self._support = support
         self._booter = CoreBooter(runtime)

@@ -88,7 +88,7 @@ def resolve_model(settings: Settings) -> str:
 
 def initial_configuration(settings: Settings, initial: Mapping[str, KnobValue]) -> Configuration:
     """The space's defaults with what the controller wants; what the space does not allow is left out."""
-    space = settings.configuration_space()
+    space = settings.engine_space()
     allowed = {}
     for name, value in initial.items():
         try:

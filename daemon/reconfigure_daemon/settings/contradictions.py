@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from reconfigure_daemon.settings.knobs import misspelt_hot_knob, values_faults
+from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, misspelt_hot_knob, values_faults
 from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
 
@@ -31,6 +31,7 @@ def contradictions(settings: Settings) -> list[Contradiction]:
         *named,
         *(() if space or named else impossible(settings)),  # only sound values can be put together
         *_governor(settings),
+        *_device(settings),
         *_arguments(settings),
         *_addresses(settings),
     ]
@@ -96,6 +97,18 @@ def _governor(settings: Settings) -> Iterator[Contradiction]:
             "found true, and there is no pace to choose; give space.pacing_interval_s several values, e.g."
             " [0, 0.01, 0.02, 0.03, 0.045]",
         )
+
+
+def _device(settings: Settings) -> Iterator[Contradiction]:
+    """Without 0 a card could never be given back."""
+    for name in DEVICE_KNOBS:
+        knob = settings.space.get(name)
+        if knob is None:
+            continue
+        if not settings.device.enabled:
+            yield ("space", name), "the daemon may not set GPUs; set device.enabled to true, or take this knob out"
+        elif 0 not in knob.values:
+            yield ("space", name, "values"), "found no 0, which gives the cards back; add it"
 
 
 def _arguments(settings: Settings) -> Iterator[Contradiction]:

@@ -16,8 +16,14 @@ HOT_KNOBS = {
     "prefix_cache_reading": ("", "whether new requests read the prefix cache"),
 }
 
+#: Knobs of the GPUs, set through the device helper and not by the engine host; hot, too.
+DEVICE_KNOBS = {
+    "gpu_clock_mhz": ("MHz", "most that the GPUs' SM clock may be; 0 lets each card choose"),
+    "power_cap_w": ("W", "most that each GPU may draw; 0 is the limit that was found"),
+}
+
 #: Least value of the hot knobs that count something.
-_LEAST_COUNT = {"max_num_seqs": 1, "max_num_batched_tokens": 1, "long_prefill_token_threshold": 0}
+_LEAST_COUNT = {"max_num_seqs": 1, "max_num_batched_tokens": 1, "long_prefill_token_threshold": 0, "gpu_clock_mhz": 0}
 
 #: A longer pace is slower than any reader; who writes one means milliseconds.
 LONGEST_PACE_S = 1.0
@@ -34,6 +40,9 @@ def value_fault(name: str, value: KnobValue) -> str | None:
     if name == "pacing_interval_s":
         allowed = not isinstance(value, bool | str) and 0 <= value <= LONGEST_PACE_S
         return None if allowed else f"found {format_value(value)}; seconds from 0 to {LONGEST_PACE_S:g} are allowed"
+    if name == "power_cap_w":
+        allowed = not isinstance(value, bool | str) and value >= 0
+        return None if allowed else f"found {format_value(value)}; watts from 0 are allowed, 0 for the limit found"
     if name == "prefix_cache_reading" and not isinstance(value, bool):
         return f"found {format_value(value)}; only true and false are allowed"
     return None
@@ -58,9 +67,10 @@ def values_faults(name: str, values: Sequence[KnobValue]) -> list[tuple[int, str
 
 def misspelt_hot_knob(name: str) -> str | None:
     """The hot knob that a name almost spells, or None; as a cold knob it would only fail vLLM's start."""
-    if name in HOT_KNOBS:
+    known = [*HOT_KNOBS, *DEVICE_KNOBS]
+    if name in known:
         return None
-    return next(iter(get_close_matches(name, HOT_KNOBS, n=1, cutoff=0.88)), None)
+    return next(iter(get_close_matches(name, known, n=1, cutoff=0.88)), None)
 
 
 def _kind(value: KnobValue) -> str:

@@ -59,7 +59,9 @@ def with_absolute_paths(settings: Settings, folder: Path, environ: Mapping[str, 
     if model.startswith(("./", "../")):
         model = str((folder / model).resolve())
     engine = settings.engine.model_copy(update={"model": model})
-    return settings.model_copy(update={"paths": paths, "control_api": control_api, "engine": engine})
+    device = settings.device.model_copy(update={"socket": folder / settings.device.socket})
+    changed = {"paths": paths, "control_api": control_api, "engine": engine, "device": device}
+    return settings.model_copy(update=changed)
 
 
 def _invalid(path: Path, faults: list[Fault]) -> SettingsInvalid:

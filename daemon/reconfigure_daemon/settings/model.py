@@ -10,7 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from reconfigure_daemon.ports import SwitchMode
 from reconfigure_daemon.settings.contradictions import contradictions
-from reconfigure_daemon.settings.knobs import HOT_KNOBS
+from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, HOT_KNOBS
 from reconfigure_daemon.settings.limits import constraints_of
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue, Tier
@@ -158,6 +158,14 @@ class MeteringSettings(Section):
     estimate_busy_w: Annotated[float, Field(ge=0)] = 120
 
 
+class DeviceSettings(Section):
+    """Clocks and power limits of the GPUs, set through the privileged device helper. Cold."""
+
+    enabled: bool = False
+    socket: Path = Path("/run/reconfigure-device-helper/socket")
+    lease_s: Annotated[float, Field(ge=5, le=600)] = 30  # how long the cards stay set without the daemon
+
+
 class MonitoringSettings(Section):
     """How traffic is cut into windows."""
 
@@ -194,6 +202,7 @@ class Settings(Section):
     switch: SwitchSettings = SwitchSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     metering: MeteringSettings = MeteringSettings()
+    device: DeviceSettings = DeviceSettings()
     store: StoreSettings = StoreSettings()
     control_api: ControlApiSettings = ControlApiSettings()
     paths: PathSettings = PathSettings()
@@ -216,13 +225,18 @@ class Settings(Section):
 
     def configuration_space(self) -> ConfigurationSpace:
         """The declared space, hot and cold per knob."""
+        hot = {**HOT_KNOBS, **DEVICE_KNOBS}
         knobs = []
         for name, given in self.space.items():
-            unit, description = HOT_KNOBS.get(name, ("", f"vLLM's --{name.replace('_', '-')}"))
+            unit, description = hot.get(name, ("", f"vLLM's --{name.replace('_', '-')}"))
             default = given.values[0] if given.default is None else given.default
-            tier = Tier.HOT if name in HOT_KNOBS else Tier.COLD
+            tier = Tier.HOT if name in hot else Tier.COLD
             knobs.append(Knob(name, tier, tuple(given.values), default, unit, description))
         return ConfigurationSpace(tuple(knobs), constraints_of(self))
+
+    def engine_space(self) -> ConfigurationSpace:
+        """The part of the space that an engine host moves in: all but the GPUs' own knobs."""
+        return self.configuration_space().without(DEVICE_KNOBS)
 
     def named_configurations(self) -> dict[Objective, Configuration]:
         """The full configuration of each objective: the space's defaults with the objective's own values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reconfigure_daemon.settings.model import Settings
 
 #: Keys that a process read once, when it started: the engine host (engine, space, core restarts), the controller's
-#: listening socket, meter and database. Everything else is read anew at each use.
+#: listening socket, meter, way to the device helper and database. Everything else is read anew at each use.
 COLD_KEYS = (
     "engine",
     "space",
@@ -16,6 +16,7 @@ COLD_KEYS = (
     "metering.rapl",
     "metering.estimate_idle_w",
     "metering.estimate_busy_w",
+    "device",
     "control_api",
     "paths",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
@@ -136,6 +136,10 @@ class ConfigurationSpace:
         if name not in self._by_name:
             raise ConfigurationOutsideSpace([self._unknown(name)])
         return self._by_name[name]
+
+    def without(self, names: Collection[str]) -> ConfigurationSpace:
+        """The space that is left when some knobs cannot be moved."""
+        return ConfigurationSpace(tuple(knob for knob in self.knobs if knob.name not in names), self.constraints)
 
     def default(self) -> Configuration:
         """The configuration in which every knob has its default."""

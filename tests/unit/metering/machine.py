@@ -29,6 +29,7 @@ class FakeNvml:
     """The fake driver's state, changed while the daemon reads it."""
 
     def __init__(self, library: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.library = library
         self.path = folder / "nvml.state"
         self._values: dict[str, object] = {}
         self.set(gpus=1)
@@ -42,6 +43,12 @@ class FakeNvml:
 
     def gpu(self, index: int, **values: object) -> None:
         self.set(**{f"{index}.{key}": value for key, value in values.items()})
+
+    def was_set(self, index: int, what: str) -> list[int]:
+        """Every value that was set on a GPU so far, oldest first, by whichever process."""
+        written = self.path.with_name(self.path.name + ".set")
+        lines = written.read_text().splitlines() if written.exists() else []
+        return [int(line.split()[1]) for line in lines if line.split()[0] == f"{index}.{what}"]
 
 
 class FakeRapl:
