@@ -58,7 +58,7 @@ class Observed:
 
     def of(self, instance: str, expression: str) -> list[tuple[dict[str, str], float]]:
         """Numbers of one target that an expression had at any time of the replay."""
-        at_any_time = f"max_over_time(({expression})[10m:500ms])"
+        at_any_time = f"max_over_time(({expression})[5m:100ms])"
         return [
             (labels, value)
             for labels, value in self.prometheus.values(at_any_time, self.at)
