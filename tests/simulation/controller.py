@@ -70,7 +70,8 @@ class Controller:
         clock = launcher.clock
         store = Store.open(directory, clock)
         meter = HostMeter(launcher)
-        around = Surroundings(lambda: settings, clock, store, meter, Metrics("test"), launcher)
+        in_force = settings if callable(settings) else lambda: settings
+        around = Surroundings(in_force, clock, store, meter, Metrics("test"), launcher)
         loop = await build_loop(around)
         tasks = [
             asyncio.create_task(loop.keeper.run(lambda: loop.target)),

@@ -117,6 +117,7 @@ for verb in (
     learned.pareto,
     learned.surrogate,
     learned.export,
+    views.schedule,
 ):
     app.command()(verb)
 app.command("import")(learned.import_)

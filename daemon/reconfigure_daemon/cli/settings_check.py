@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,10 @@ from reconfigure_daemon.cli.options import AsJson
 from reconfigure_daemon.cli.output import console, print_json
 
 if TYPE_CHECKING:
+    from reconfigure_daemon.control_api.messages import SpanView
     from reconfigure_daemon.settings import Settings
+
+_MOST_SPANS = 60
 
 DEFAULT_CONFIG = Path("config.yaml")
 
@@ -36,11 +40,13 @@ def check(
     """
     from reconfigure_daemon.settings import load_settings
 
-    summary = summarize(load_settings(path, os.environ))
+    settings = load_settings(path, os.environ)
+    summary, week = summarize(settings), coming_week(settings, time.time())
     if as_json:
-        print_json({"path": str(path), "valid": True, **summary})
+        coming = [span.model_dump(mode="json") for span in week]
+        print_json({"path": str(path), "valid": True, **summary, "coming_week": coming})
     else:
-        _show(path, summary)
+        _show(path, week, summary)
 
 
 def summarize(settings: Settings) -> dict[str, Any]:
@@ -65,9 +71,19 @@ def summarize(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _show(path: Path, summary: dict[str, Any]) -> None:
+def coming_week(settings: Settings, now: float) -> list[SpanView]:
+    """What the calendar brings within seven days of a wall-clock time; the first of it, where that is very much."""
+    from reconfigure_daemon.control_api.views import span_view
+
+    calendar = settings.calendar()
+    spans = calendar.coming(now, now + 7 * 86400, _MOST_SPANS)
+    return [view for view in (span_view(calendar, span) for span in spans) if view is not None]
+
+
+def _show(path: Path, week: list[SpanView], summary: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from reconfigure_daemon.cli.calendar_page import spans_table
     from reconfigure_policies.domain.configuration import format_value
 
     table = Table("knob", "tier", "values", "default", "meaning", box=None, pad_edge=False, header_style="bold")
@@ -84,3 +100,6 @@ def _show(path: Path, summary: dict[str, Any]) -> None:
         shown = " ".join(f"{name}={format_value(value)}" for name, value in values.items())
         start = " (at start)" if objective == summary["start_objective"] else ""
         console().print(f"{objective}{start}: {shown}")
+    if week:
+        console().print("The coming week by the calendar:")
+        console().print(spans_table(week))

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from reconfigure_daemon.cli.calendar_page import next_change
 from reconfigure_daemon.cli.output import clock_time
 from reconfigure_daemon.cli.wording import decision_headline
 from reconfigure_daemon.control_api.messages import EnergyView, GovernorStatus, StatusView
@@ -36,6 +37,8 @@ def _lines(status: StatusView, now: float) -> Iterator[tuple[str, str]]:
         "objective",
         status.objective + (f" until {clock_time(until)} (in {format_duration(until - now)})" if until else ""),
     )
+    if status.next_change is not None:
+        yield "next change", next_change(status.next_change, now)
     yield from _engine(status, now)
     if status.action is not None:
         action = status.action

@@ -1,4 +1,4 @@
-"""The verbs that only look: status, history, explain."""
+"""The verbs that only look: status, history, explain, schedule."""
 
 from __future__ import annotations
 
@@ -67,6 +67,24 @@ def explain(url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJso
         console().print("No decision has been made yet; the configuration is the one at start.")
     for sentence in explanation_sentences(parsed(ExplanationView, learned)):
         console().print(sentence)
+
+
+def schedule(
+    days: Annotated[int, typer.Option("--days", "-d", min=1, max=366, help="How far to look ahead.")] = 7,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the calendar wants now, and every change of the coming week."""
+    answer = client(url, token_file).get("/v1/schedule", days=days)
+    if as_json:
+        print_json(answer)
+        return
+    from reconfigure_daemon.cli.answers import parsed
+    from reconfigure_daemon.cli.calendar_page import calendar_page
+    from reconfigure_daemon.control_api.messages import CalendarView
+
+    console().print(calendar_page(parsed(CalendarView, answer), days))
 
 
 def _watch(api: ControlApiClient, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@
     POST /v1/intents      IntentRequest    -> IntentResult; with `Accept: application/x-ndjson` a line of
                                               {"event": "progress", ...} per step first, the result last
     GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
+    GET  /v1/schedule?days=7               -> CalendarView
     see `learning_messages` for what was learned
 
 Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 403, 404, 405, 409, 413,
@@ -148,6 +149,36 @@ class GovernorStatus(View):
     unmet: str | None = None
 
 
+class SpanView(View):
+    """One coming of a schedule: from when to when it wants which objective; wall-clock seconds.
+
+    Attributes:
+        schedule: its name in the settings.
+        timezone: the zone its line is written in, by its IANA name.
+        ends_at: None if it holds until another schedule begins.
+    """
+
+    schedule: str
+    objective: Objective
+    timezone: str
+    begins_at: float
+    ends_at: float | None
+
+
+class CalendarView(View):
+    """The calendar from now on.
+
+    Attributes:
+        now: the daemon's wall clock.
+        in_force: the span that holds now by the calendar, whatever an operator has said since.
+        coming: what begins within the time that was asked for, soonest first.
+    """
+
+    now: float
+    in_force: SpanView | None
+    coming: list[SpanView]
+
+
 class StatusView(View):
     """Everything `reconfigure status` shows."""
 
@@ -157,6 +188,7 @@ class StatusView(View):
     paused: bool
     objective: Objective
     objective_until: float | None
+    next_change: SpanView | None = None  # by the calendar
     engine: HostState | None
     engine_error: str | None
     target: dict[str, KnobValue]

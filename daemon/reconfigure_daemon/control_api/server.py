@@ -16,10 +16,11 @@ from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
 from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
 from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult
-from reconfigure_daemon.control_api.views import decision_view, plan_view, result_view, status_view
+from reconfigure_daemon.control_api.views import calendar_view, decision_view, plan_view, result_view, status_view
 from reconfigure_daemon.control_loop import ControlLoop, Handled, new_intent
 from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import HostPhase, Journal, SwitchProgress
+from reconfigure_daemon.schedules.calendar import DAY_S
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
 
 NDJSON = "application/x-ndjson"
@@ -27,6 +28,7 @@ NDJSON = "application/x-ndjson"
 #: A loop that has not ticked for this long hangs: a tick is bounded by its patience with a silent engine.
 _STALE_S = 30.0
 _MOST_DECISIONS = 500
+_MOST_DAYS = 366
 
 #: What is being answered when the daemon ends may take this long.
 _SHUTDOWN_TIMEOUT_S = 2.0
@@ -73,6 +75,7 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
             web.get("/metrics", endpoints.metrics),
             web.get("/v1/status", endpoints.status),
             web.get("/v1/decisions", endpoints.decisions),
+            web.get("/v1/schedule", endpoints.schedule),
             web.post("/v1/intents", endpoints.intents),
         ]
     )
@@ -123,6 +126,11 @@ class _Endpoints:
         before = _number(request, "before", None, None)
         records = await self._controller.journal.decisions(limit or 1, before)
         return _answer(DecisionList(decisions=[decision_view(record) for record in records]))
+
+    async def schedule(self, request: web.Request) -> web.Response:
+        """What the calendar wants now and in the coming days."""
+        days = _number(request, "days", 7, _MOST_DAYS) or 7
+        return _answer(calendar_view(self._loop.calendar, self._controller.clock.wall(), days * DAY_S))
 
     async def intents(self, request: web.Request) -> web.StreamResponse:
         """Plan or carry out what an operator asks."""

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from reconfigure_daemon import __version__
 from reconfigure_daemon.control_api.messages import (
+    CalendarView,
     DecisionView,
     EnergyView,
     GovernorStatus,
@@ -15,15 +16,18 @@ from reconfigure_daemon.control_api.messages import (
     KnobChange,
     OutcomeView,
     PlanView,
+    SpanView,
     StatusView,
 )
-from reconfigure_daemon.control_loop import ControlLoop, GovernorReport, Handled
+from reconfigure_daemon.control_loop import CalendarWatch, ControlLoop, GovernorReport, Handled
 from reconfigure_daemon.ports import SwitchMode
+from reconfigure_daemon.schedules import Calendar
 from reconfigure_policies.decision import Plan
 from reconfigure_policies.domain.configuration import KnobValue, Tier
 from reconfigure_policies.domain.decision import Outcome
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import DecisionRecord
+from reconfigure_policies.domain.schedule import ScheduledSpan
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 
@@ -37,6 +41,7 @@ def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> Statu
         paused=standing.paused,
         objective=standing.objective,
         objective_until=standing.objective_until,
+        next_change=span_view(loop.calendar.calendar, loop.calendar.next()),
         engine=state,
         engine_error=loop.keeper.error,
         target=_target(loop),
@@ -49,6 +54,19 @@ def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> Statu
         last_decision=decision_view(loop.decisions.latest) if loop.decisions.latest else None,
         notices=notices,
     )
+
+
+def calendar_view(watch: CalendarWatch, now: float, for_s: float) -> CalendarView:
+    """What holds by the calendar, and what begins within a time from now."""
+    calendar = watch.calendar
+    coming = [span_view(calendar, span) for span in watch.coming(for_s)]
+    in_force = span_view(calendar, watch.in_force())
+    return CalendarView(now=now, in_force=in_force, coming=[span for span in coming if span is not None])
+
+
+def span_view(calendar: Calendar, span: ScheduledSpan | None) -> SpanView | None:
+    """A span with the time zone of its schedule."""
+    return None if span is None else SpanView(**asdict(span), timezone=calendar.zone(span.schedule))
 
 
 def governor_status(report: GovernorReport, energy: EnergyReading | None) -> GovernorStatus:

@@ -1,5 +1,6 @@
 """One tick, one decision at a time: from samples and intents to decisions, actions and their outcomes."""
 
+from reconfigure_daemon.control_loop.calendar_watch import CalendarWatch
 from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
 from reconfigure_daemon.control_loop.execution import Execution
@@ -10,6 +11,7 @@ from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 
 __all__ = [
+    "CalendarWatch",
     "ControlLoop",
     "Decisions",
     "EngineKeeper",

@@ -9,18 +9,18 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.calendar_watch import CalendarWatch
 from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
 from reconfigure_daemon.control_loop.governing import Governing
-from reconfigure_daemon.control_loop.intents import new_intent
 from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, ReconfigureError
 from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProgressSink
 from reconfigure_daemon.settings.model import Settings
-from reconfigure_policies.decision import Plan, after_expiry, is_over
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
+from reconfigure_policies.decision import Plan
+from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
@@ -41,6 +41,7 @@ class ControlLoop:
         decisions: how intents become outcomes.
         sampler: what was last read.
         governing: what the daemon does by itself.
+        calendar: what comes by the calendar.
         keeper: the engine host, or why there is none.
         last_tick_s: when the last tick ended, on the monotonic clock.
     """
@@ -62,13 +63,13 @@ class ControlLoop:
         self.sampler = sampler
         self.keeper = keeper
         self.governing = governing
+        self.calendar = CalendarWatch(settings, clock, orders, decisions, lambda intent: self._act(intent, None))
         self.last_tick_s = clock.monotonic()
         self._settings = settings
         self._metrics = metrics
         self._started_at = clock.wall()
         self._clock = clock
         self._known_host_id: str | None = None
-        self._held_back_until: float | None = None
         self._actions: set[asyncio.Task[Any]] = set()
         self._governors: asyncio.Task[None] | None = None
 
@@ -180,8 +181,8 @@ class ControlLoop:
         certain = await self.decisions.settle(state)
         if certain and state.host_id != self._known_host_id:
             await self._welcome(state)
-        if is_over(self.orders.state, self._clock.wall()):
-            await self._end_objective(state)
+        if self.calendar.wants():
+            self._begin(self.calendar.turn(state))
         if state.host_id == self._known_host_id:
             self._govern(state)
 
@@ -214,42 +215,6 @@ class ControlLoop:
         self._known_host_id = state.host_id
         if state.started_at < self._started_at:
             self._metrics.observe_adoption()
-
-    async def _end_objective(self, state: HostState) -> None:
-        """A temporary objective is over: return to what it covered, unless the operator has paused the daemon."""
-        standing = self.orders.state
-        if standing.paused:
-            await self._hold_back(state)
-            return
-        following, configuration = after_expiry(standing, self._clock.wall())
-        intent = new_intent(
-            self._clock, IntentKind.OBJECTIVE, "schedule", objective=following.objective, changes=configuration
-        )
-        self._begin(self._act_on_schedule(intent))
-
-    async def _hold_back(self, state: HostState) -> None:
-        """Say once that a temporary objective stays although it is over."""
-        standing = self.orders.state
-        if self._held_back_until == standing.objective_until:
-            return
-        self._held_back_until = standing.objective_until
-        _, enforced = space_and_enforced(self._settings(), state)
-        reason = (
-            f"Keep objective {standing.objective} although its time is over: automatic changes are paused; "
-            "`reconfigure resume` lets it end."
-        )
-        await self.decisions.record(Decision(DecisionKind.KEEP, reason, enforced), enforced)
-
-    async def _act_on_schedule(self, intent: OperatorIntent) -> None:
-        """Nobody waits for the answer, so a refusal is a decision to keep; a busy or silent engine is tried later."""
-        try:
-            await self._act(intent, None)
-        except (ActionInProgress, EngineHostUnreachable) as obstacle:
-            log.info("the end of a temporary objective waits: %s", obstacle)
-        except (ReconfigureError, ConfigurationOutsideSpace) as refusal:
-            reason = f"Keep {self.target} although objective {intent.objective} is back: {refusal}."
-            decision = Decision(DecisionKind.KEEP, reason, self.target, intent=intent)
-            await self.orders.follow(await self.decisions.record(decision, self.target))
 
 
 def _may_hold(record: DecisionRecord) -> bool:

@@ -12,6 +12,7 @@ from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import ControllerState, DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
+from reconfigure_policies.domain.schedule import ScheduledSpan
 
 
 class StandingOrders:
@@ -64,6 +65,10 @@ class StandingOrders:
             state = replace(state, hands_off=hands_off, governed=state.governed - set(named))
         await self._keep(state)
 
+    async def followed(self, span: ScheduledSpan) -> None:
+        """The calendar has had its say with this span, however that went."""
+        await self._keep(replace(self.state, scheduled=span))
+
     async def follow(self, record: DecisionRecord) -> None:
         """A decision has ended: what it reached holds from now on.
 
@@ -80,6 +85,8 @@ class StandingOrders:
                 state = after_expiry(state, record.at)[0] if is_over(state, record.at) else state
             elif applied:
                 before = state.target if state.governed else record.enforced_before
+                if is_over(state, record.at):  # covering it would bring it back
+                    state, before = after_expiry(state, record.at)
                 state = with_objective(state, intent.objective, intent.expires_at, before or decision.target)
         elif intent is not None and intent.kind is IntentKind.ROLLBACK and applied:
             state = rolled_back(state, decision.target, record.at)

@@ -1,12 +1,16 @@
-"""Keys that are fine alone and wrong together; pure, so that the loader and every test build the same settings."""
+"""Keys that are fine alone and wrong together; pure but for the date that the calendar is looked through from."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from difflib import get_close_matches
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from reconfigure_daemon.durations import format_duration
+from reconfigure_daemon.schedules import Schedule
 from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, misspelt_hot_knob, values_faults
 from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
@@ -30,6 +34,7 @@ def contradictions(settings: Settings) -> list[Contradiction]:
         *space,
         *named,
         *(() if space or named else impossible(settings)),  # only sound values can be put together
+        *_schedules(settings),
         *_governor(settings),
         *_device(settings),
         *_arguments(settings),
@@ -81,6 +86,29 @@ def _objectives(settings: Settings) -> Iterator[Contradiction]:
                 yield at, f"there is no knob {name!r} in the space; {hint}"
             elif not _allows(knob, value):
                 yield at, _outside(value, knob) + f"; choose one of them or add it to space.{name}.values"
+
+
+def _schedules(settings: Settings) -> Iterator[Contradiction]:
+    """Each wants an objective that has a configuration, and no two want different things in the same moment."""
+    for name, schedule in settings.schedules.items():
+        if schedule.objective not in settings.objectives:
+            yield (
+                ("schedules", name, "objective"),
+                f"found {schedule.objective}, which has no configuration; add objectives.{schedule.objective}",
+            )
+    for clash in settings.calendar().contradictions(time.time()):
+        first, second = clash.first, clash.second
+        at = datetime.fromtimestamp(clash.at, second.recurrence.zone)
+        yield (
+            ("schedules", second.name, "cron"),
+            f"begins together with schedule {first.name!r} at {at:%Y-%m-%d %H:%M} ({at.tzinfo}) and wants"
+            f" {_wish(second)} where that one wants {_wish(first)}; change one of the two",
+        )
+
+
+def _wish(schedule: Schedule) -> str:
+    lasting = "" if schedule.lasts_s is None else f" for {format_duration(schedule.lasts_s)}"
+    return f"{schedule.objective}{lasting}"
 
 
 def _governor(settings: Settings) -> Iterator[Contradiction]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from reconfigure_daemon.settings.model import KnobSettings, Settings
+from reconfigure_daemon.settings.model import KnobSettings, ScheduleSettings, Settings
 from reconfigure_daemon.settings.yaml_document import KeyPath
 from reconfigure_policies.domain.configuration import format_value
 
@@ -24,6 +25,12 @@ _KINDS = {
     "dict": "a block of keys",
     "model": "a block of keys",
 }
+_MISSING = {
+    "values": "list the knob's values",
+    "space": "name the knobs that may change",
+    "cron": "say when it begins, e.g. 0 22 * * mon-fri",
+    "objective": "say what it wants: energy, throughput or balanced",
+}
 _LIMITS = {
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -33,6 +40,10 @@ _LIMITS = {
     "enum": "{expected}",
     "string_too_short": "a text that is not empty",
 }
+
+
+#: Blocks whose keys operators name, and what each of them holds.
+_NAMED_BLOCKS: Mapping[str, type[BaseModel]] = {"space": KnobSettings, "schedules": ScheduleSettings}
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ def explain(error: ErrorDetails) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(path)
     if kind == "missing":
-        return "is missing; " + ("list the knob's values" if path[-1] == "values" else "name the knobs that may change")
+        return f"is missing; {_MISSING.get(str(path[-1]), 'add it')}"
     if kind == "too_short":
         return "is empty; name at least one"
     if kind == "string_pattern_mismatch":
@@ -125,8 +136,8 @@ def _block(path: KeyPath) -> Mapping[str, Any]:
     """The keys that a block may have; none where operators choose the names."""
     if not path:
         return Settings.model_fields
-    if path[0] == "space" and len(path) == 2:
-        return KnobSettings.model_fields
+    if path[0] in _NAMED_BLOCKS and len(path) == 2:
+        return _NAMED_BLOCKS[str(path[0])].model_fields
     section = getattr(Settings.model_fields.get(str(path[0])), "annotation", None)
     return getattr(section, "model_fields", {}) if len(path) == 1 else {}
 

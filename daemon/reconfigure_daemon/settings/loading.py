@@ -103,7 +103,7 @@ def _validated(data: dict[str, Any], origins: Origins) -> tuple[Settings | None,
 
 
 def _without(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
-    """A copy without the faulty values, without what only they make valid, and without faulty knobs everywhere."""
+    """A copy without faulty values and what only they make valid; faulty knobs and schedules go whole."""
     rest = deepcopy(data)
     for path in filter(None, paths):
         if path[0] == "space" and len(path) > 1:
@@ -112,6 +112,8 @@ def _without(data: dict[str, Any], paths: list[KeyPath]) -> dict[str, Any]:
             rest.pop("constraints", None)  # it may name the knob, and judges whole configurations
         elif path[0] == "constraints":
             rest.pop("constraints", None)  # one limit means nothing without the others
+        elif path[0] == "schedules" and len(path) > 1:
+            _drop(rest, path[:2])
         elif path[:2] == ("control_api", "token_file"):
             rest.pop("control_api")
         else:

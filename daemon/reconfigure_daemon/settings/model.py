@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from reconfigure_daemon.durations import parse_duration_s
 from reconfigure_daemon.ports import SwitchMode
+from reconfigure_daemon.schedules import Calendar, Recurrence, Schedule, time_zone
 from reconfigure_daemon.settings.contradictions import contradictions
 from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, HOT_KNOBS
 from reconfigure_daemon.settings.limits import constraints_of
@@ -33,6 +36,19 @@ def _argument(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(word, str) for word in value):
         return value
     raise PydanticCustomError("argument", "a number, a text, true/false or a list of texts")
+
+
+def _readable(read: Callable[[str], object]) -> AfterValidator:
+    """Keeps a text as it was written, if it can be read; what is wrong with it is the reader's to say."""
+
+    def check(text: str) -> str:
+        try:
+            read(text)
+        except ValueError as fault:
+            raise PydanticCustomError("contradiction", "{text}", {"text": str(fault)}) from fault
+        return text
+
+    return AfterValidator(check)
 
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -140,6 +156,20 @@ class LearningSettings(Section):
     refit_interval_s: Seconds = 600
 
 
+class ScheduleSettings(Section):
+    """An objective that comes by the calendar."""
+
+    cron: Annotated[str, _readable(Recurrence)]
+    timezone: Annotated[str, _readable(time_zone)] = "UTC"
+    objective: Objective
+    lasts: Annotated[str, _readable(parse_duration_s)] | None = None  # e.g. 8h; None until another schedule begins
+
+    def to_schedule(self, name: str) -> Schedule:
+        """The calendar's own form."""
+        lasts_s = None if self.lasts is None else parse_duration_s(self.lasts)
+        return Schedule(name, self.objective, Recurrence(self.cron, self.timezone), lasts_s)
+
+
 class ControlApiSettings(Section):
     """The control plane's HTTP. Beyond loopback a token file (mode 600) is required."""
 
@@ -195,6 +225,7 @@ class Settings(Section):
     constraints: ConstraintSettings = ConstraintSettings()
     objectives: dict[Objective, dict[str, Value]] = {}  # the named configuration of each objective
     start_objective: Objective = Objective.THROUGHPUT
+    schedules: dict[KnobName, ScheduleSettings] = {}
     slo: SloSettings = SloSettings()
     governor: GovernorSettings = GovernorSettings()
     decision: DecisionSettings = DecisionSettings()
@@ -237,6 +268,10 @@ class Settings(Section):
     def engine_space(self) -> ConfigurationSpace:
         """The part of the space that an engine host moves in: all but the GPUs' own knobs."""
         return self.configuration_space().without(DEVICE_KNOBS)
+
+    def calendar(self) -> Calendar:
+        """The schedules over each other."""
+        return Calendar([schedule.to_schedule(name) for name, schedule in self.schedules.items()])
 
     def named_configurations(self) -> dict[Objective, Configuration]:
         """The full configuration of each objective: the space's defaults with the objective's own values."""

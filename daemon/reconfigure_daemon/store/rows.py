@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
@@ -24,6 +25,7 @@ from reconfigure_policies.domain.objective import (
     Objective,
     OperatorIntent,
 )
+from reconfigure_policies.domain.schedule import ScheduledSpan
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 _LOG = logging.getLogger(__name__)
@@ -64,6 +66,7 @@ def encode_state(state: ControllerState) -> dict[str, str]:
         "covered": json.dumps(_encode_covered(state.covered)),
         "governed": json.dumps(sorted(state.governed)),
         "hands_off": json.dumps(state.hands_off),
+        "scheduled": json.dumps(None if state.scheduled is None else asdict(state.scheduled)),
     }
 
 
@@ -80,6 +83,7 @@ def decode_state(pairs: Mapping[str, str]) -> ControllerState:
         covered=_decode_covered(values["covered"]),
         governed=frozenset(values.get("governed", ())),  # a store from before the governor has neither
         hands_off=values.get("hands_off"),
+        scheduled=_span(values.get("scheduled")),
     )
 
 
@@ -154,6 +158,10 @@ def _decode_covered(stored: Any) -> tuple[CoveredObjective, ...]:
 
 def _configuration(text: str | None) -> Configuration | None:
     return None if text is None else Configuration(json.loads(text))
+
+
+def _span(values: Mapping[str, Any] | None) -> ScheduledSpan | None:
+    return None if values is None else ScheduledSpan(**{**values, "objective": Objective(values["objective"])})
 
 
 def _outcome(row: Row) -> Outcome:

@@ -4,6 +4,7 @@ from reconfigure_policies.decision.guardrails import Move, completed, move_betwe
 from reconfigure_policies.decision.intents import IntentRefused, decide
 from reconfigure_policies.decision.planning import Plan, plan
 from reconfigure_policies.decision.redeciding import redecide
+from reconfigure_policies.decision.scheduled import span_due
 from reconfigure_policies.decision.standing_objectives import (
     after_expiry,
     is_over,
@@ -27,5 +28,6 @@ __all__ = [
     "reached",
     "redecide",
     "rolled_back",
+    "span_due",
     "with_objective",
 ]

@@ -9,6 +9,7 @@ from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.forecast import Estimate
 from reconfigure_policies.domain.objective import AppliedConfiguration, CoveredObjective, Objective
+from reconfigure_policies.domain.schedule import ScheduledSpan
 from reconfigure_policies.domain.workload import WorkloadWindow
 
 
@@ -145,6 +146,7 @@ class ControllerState:
         hands_off: why the governor leaves its knobs alone although its objective is in force; None if it need not.
         pinned: why nothing is chosen on forecasts: the operator's own configuration stands; None if it may be.
         own: what the daemon changed by itself.
+        scheduled: the span of the calendar that was followed last; None before any.
     """
 
     objective: Objective
@@ -157,3 +159,4 @@ class ControllerState:
     hands_off: str | None = None
     pinned: str | None = None
     own: OwnChanges = OwnChanges()
+    scheduled: ScheduledSpan | None = None

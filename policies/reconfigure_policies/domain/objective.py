@@ -90,7 +90,8 @@ class OperatorIntent:
         kind: what is asked.
         objective: for `objective`.
         changes: for `apply`, the knobs to change.
-        source: `cli`, `api`, `schedule` or `start`.
+        source: `cli`, `api`, `page` or `start`; `schedule` for the end of a temporary objective, and `schedule NAME`
+            for what the calendar asks.
         received_at: when it came.
         expires_at: when it ends (`--for 8h`), or None.
     """

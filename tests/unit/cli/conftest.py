@@ -25,6 +25,7 @@ from reconfigure_daemon.control_api.learning_messages import (
     SurrogateView,
 )
 from reconfigure_daemon.control_api.messages import (
+    CalendarView,
     DecisionList,
     DecisionView,
     EnergyView,
@@ -34,6 +35,7 @@ from reconfigure_daemon.control_api.messages import (
     KnobChange,
     OutcomeView,
     PlanView,
+    SpanView,
     StatusView,
 )
 from reconfigure_daemon.ports import Capabilities, DeploymentState, HostPhase, HostState, SwitchMode, SwitchProgress
@@ -226,6 +228,12 @@ SURROGATE = SurrogateView(
 LEARNED = {"/v1/pareto": PARETO, "/v1/explanation": EXPLANATION, "/v1/surrogate": SURROGATE}
 
 
+NIGHT = SpanView(
+    schedule="night", objective=Objective.ENERGY, timezone="Europe/Berlin", begins_at=1809633600, ends_at=1809662400
+)
+CALENDAR = CalendarView(now=1809600000, in_force=None, coming=[NIGHT])
+
+
 def dumped(message) -> dict:
     return message.model_dump(mode="json")
 
@@ -242,6 +250,7 @@ class Daemon:
         SwitchProgress(phase="boot", elapsed_s=4.2, detail="weights loaded"),
         SwitchProgress(phase="pre_copy", elapsed_s=9.8),
     )
+    calendar: CalendarView = CALENDAR
     fault: tuple[int, dict] | None = None
     late_fault: dict | None = None
     breaks_off: bool = False
@@ -263,6 +272,8 @@ class Daemon:
             return web.Response(body=self.exported, content_type="application/x-ndjson")
         if request.path == "/v1/decisions":
             return web.json_response(dumped(DecisionList(decisions=self.decisions)))
+        if request.path == "/v1/schedule":
+            return web.json_response(dumped(self.calendar))
         return web.json_response(self.status)
 
     async def answer_intent(self, request: web.Request) -> web.StreamResponse:

@@ -77,6 +77,20 @@ def test_the_projects_own_settings_have_no_faults():
     assert "throughput (at start): " in text
 
 
+def test_the_coming_week_of_a_settings_file_is_shown(tmp_path):
+    """A calendar can be looked at before any daemon runs with it."""
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "space: {block_size: {values: [16]}}\nobjectives: {energy: {}}\n"
+        "schedules: {night: {cron: 0 22 * * *, timezone: Asia/Tokyo, objective: energy}}\n"
+    )
+    week = json.loads(command("config", "check", str(path), "--json").stdout)["coming_week"]
+    assert [span["schedule"] for span in week] == ["night"] * 7
+    text = command("config", "check", str(path)).stdout
+    assert "The coming week by the calendar:" in text
+    assert len(re.findall(r" 22:00 +Asia/Tokyo +energy +night +the next one begins", text)) == 7
+
+
 def test_all_faults_of_a_settings_file_are_listed(tmp_path):
     """Each fault is a line that an editor can jump to, and a program gets them as a list."""
     path = tmp_path / "bad.yaml"

@@ -40,6 +40,33 @@ def test_status_shows_what_serves_and_how_well(run, daemon):
         assert words in shown
 
 
+def test_status_shows_the_next_change_by_the_calendar(run, daemon):
+    """Which objective, when in its own time zone, how soon, and by which schedule."""
+    coming = daemon.calendar.coming[0].model_copy(update={"begins_at": time.time() + 7200.5})
+    daemon.status = {**daemon.status, "next_change": coming.model_dump(mode="json")}
+    shown = " ".join(run("status").stdout.split())
+    assert "next change energy at " in shown
+    assert "Europe/Berlin (in 2h, schedule night)" in shown
+
+
+def test_schedule_shows_each_change_in_its_own_time_zone(run, daemon):
+    """20:00 UTC in May is 22:00 in Berlin, and eight hours later is the next morning."""
+    shown = " ".join(run("schedule", "--days", "3").stdout.split())
+    assert daemon.queries[-1] == {"days": "3"}
+    assert "Outside every schedule now." in shown
+    assert "Thu 2027-05-06 22:00 Europe/Berlin energy night Fri 2027-05-07 06:00" in shown
+    assert json.loads(run("schedule", "--json").stdout)["coming"][0]["schedule"] == "night"
+
+
+def test_an_empty_calendar_says_so(run, daemon):
+    """No table without rows; what holds now is told all the same."""
+    span = daemon.calendar.coming[0]
+    daemon.calendar = daemon.calendar.model_copy(update={"in_force": span, "coming": []})
+    shown = " ".join(run("schedule").stdout.split())
+    assert "By the calendar now: energy, schedule night since Thu 2027-05-06 22:00." in shown
+    assert "Nothing begins within 7 days." in shown
+
+
 def test_status_without_an_engine_says_why(run, daemon):
     """An engine that is gone is told with its last error, and unknown values are called unknown, not different."""
     gone = {"engine": None, "engine_error": "nobody answers", "enforced": None, "window": None, "last_decision": None}

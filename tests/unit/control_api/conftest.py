@@ -14,6 +14,7 @@ from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.learning import Learning
 from reconfigure_daemon.ports import Served, TuningRecord
+from reconfigure_daemon.settings import Settings
 from reconfigure_daemon.settings.model import MeteringSettings
 from reconfigure_daemon.store import SqliteTrials
 from reconfigure_policies.domain.configuration import Configuration
@@ -22,6 +23,10 @@ from tests.known_surrogates import known_methods
 from tests.simulation import controller as simulated
 
 QUICK = simulated.SETTINGS.model_copy(update={"metering": MeteringSettings(interval_s=0.01)})
+
+
+def _with_schedules(schedules):
+    return Settings.model_validate({**QUICK.model_dump(mode="json", exclude_unset=True), "schedules": schedules})
 
 
 class Api:
@@ -48,15 +53,16 @@ def running_api(tmp_path):
     """Starts an API; `serving=False` does not wait for the engine."""
 
     @asynccontextmanager
-    async def run(token=None, emulation=None, serving=True):
+    async def run(token=None, emulation=None, serving=True, schedules=None):
+        settings = QUICK if schedules is None else _with_schedules(schedules)
         launcher = simulated.InProcessLauncher(emulation=emulation or Emulation(boot_s=0))
-        async with simulated.Controller.running(tmp_path, launcher, QUICK) as controller:
+        async with simulated.Controller.running(tmp_path, launcher, settings) as controller:
             metrics = Metrics("test")
             trials = controller.trials = SqliteTrials(controller.store)
             controller.session = TuningRecord("s", 1.0, {}, WorkloadContext(4, 512, 128), Configuration())
             state = controller.loop.sampler
             learning = Learning(
-                lambda: QUICK,
+                lambda: settings,
                 controller.clock,
                 trials,
                 metrics,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reconfigure_daemon.control_api.messages import DecisionList, IntentResult, StatusView
+from reconfigure_daemon.control_api.messages import CalendarView, DecisionList, IntentResult, StatusView
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 
 
@@ -75,6 +75,27 @@ async def test_a_wrong_page_is_refused_with_what_is_allowed(api, query):
     status, body = await api.get("/v1/decisions", params=query)
     assert (status, body["error"]["kind"]) == (400, "request_invalid")
     assert "write a whole number from 1" in body["error"]["message"]
+
+
+async def test_the_calendar_is_told_for_so_many_days(running_api):
+    """What holds now and what begins, each with its time zone; status names the next change."""
+    async with running_api(
+        schedules={"night": {"cron": "0 22 * * *", "timezone": "Asia/Tokyo", "objective": "energy"}}
+    ) as api:
+        _, body = await api.get("/v1/schedule", params={"days": 2})
+        calendar = CalendarView.model_validate(body)
+        _, status = await api.get("/v1/status")
+    assert (calendar.in_force.schedule, calendar.in_force.timezone) == ("night", "Asia/Tokyo")
+    assert calendar.in_force.begins_at <= calendar.now < calendar.coming[0].begins_at
+    assert len(calendar.coming) == 2
+    assert status["next_change"] == body["coming"][0]
+
+
+async def test_an_empty_calendar_wants_nothing(api):
+    """Without schedules there is neither a present nor a next change."""
+    _, body = await api.get("/v1/schedule")
+    assert (body["in_force"], body["coming"]) == (None, [])
+    assert (await api.get("/v1/status"))[1]["next_change"] is None
 
 
 async def test_pareto_is_refused_until_something_was_learned(api):
