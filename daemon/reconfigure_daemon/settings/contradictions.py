@@ -89,12 +89,12 @@ def _objectives(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _schedules(settings: Settings) -> Iterator[Contradiction]:
-    """Each wants an objective that has a configuration, and no two want different things in the same moment."""
+    """Each wants an objective that has a configuration or may find one, and no two want different things at once."""
     for name, schedule in settings.schedules.items():
-        if schedule.objective not in settings.objectives:
+        if schedule.objective not in settings.objectives and not settings.decision.enabled:
             yield (
                 ("schedules", name, "objective"),
-                f"found {schedule.objective}, which has no configuration; add objectives.{schedule.objective}",
+                f"found {schedule.objective}, which has no configuration; add it to objectives, or enable decision",
             )
     for clash in settings.calendar().contradictions(time.time()):
         first, second = clash.first, clash.second

@@ -7,7 +7,8 @@ import pytest
 from reconfigure_daemon.errors import SettingsInvalid
 from reconfigure_daemon.settings import load_settings
 
-REST = """space: {max_num_seqs: {values: [16, 64]}}
+REST = """decision: {enabled: false}
+space: {max_num_seqs: {values: [16, 64]}}
 objectives: {energy: {max_num_seqs: 16}, throughput: {}}
 schedules:
 """
@@ -44,7 +45,7 @@ def test_a_schedule_becomes_part_of_the_calendar(load):
         ("{cron: 0 22 * * *, timezone: Mars, objective: energy}", "timezone: found the time zone 'Mars'", "IANA names"),
         ("{cron: 0 22 * * *, objective: energy, lasts: 8}", "lasts: found 8", "a text"),
         ("{cron: 0 22 * * *, objective: energy, lasts: 8x}", "lasts: '8x' is not a duration", "e.g. 8h"),
-        ("{cron: 0 22 * * *, objective: balanced}", "objective: found balanced", "add objectives.balanced"),
+        ("{cron: 0 22 * * *, objective: balanced}", "objective: found balanced", "add it to objectives"),
         ("{objective: energy}", "cron: is missing", "say when it begins"),
         ("{cron: 0 22 * * *}", "objective: is missing", "say what it wants"),
         ("{cron: 0 23 * * *, objective: energy, last: 8h}", "last: found an unknown key", "did you mean 'lasts'?"),
@@ -53,7 +54,7 @@ def test_a_schedule_becomes_part_of_the_calendar(load):
 def test_a_wrong_schedule_is_refused_by_name_with_its_line(load, schedule, found, remedy):
     """One fault is one sentence at the schedule's own line; the others are not blamed."""
     (fault,) = faults_of(load, f"{NIGHT}  odd: {schedule}\n")
-    assert fault.startswith(f"5: schedules.odd.{found}")
+    assert fault.startswith(f"6: schedules.odd.{found}")
     assert remedy in fault
 
 
@@ -62,5 +63,5 @@ def test_schedules_that_contradict_each_other_are_refused(load):
     (fault,) = faults_of(
         load, NIGHT + "  party: {cron: 0 22 31 12 *, timezone: Europe/Berlin, objective: throughput}\n"
     )
-    assert fault.startswith("5: schedules.party.cron: begins together with schedule 'night' at ")
+    assert fault.startswith("6: schedules.party.cron: begins together with schedule 'night' at ")
     assert "-12-31 22:00 (Europe/Berlin) and wants throughput where that one wants energy for 8h" in fault

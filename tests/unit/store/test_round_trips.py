@@ -256,4 +256,4 @@ def texts_in(kind: Any, where: str = "") -> set[str]:
 def test_no_stored_type_has_room_for_a_prompt(kind):
     """The only free texts that reach the disk are the daemon's own sentences, names and versions."""
     known = {"reason", "detail", "id", "source", "energy_source", "host_id", "engine", "engine_version", "model"}
-    assert texts_in(kind) <= known | {"hands_off", "schedule"}
+    assert texts_in(kind) <= known | {"hands_off", "pinned", "schedule"}
