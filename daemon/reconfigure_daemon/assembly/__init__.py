@@ -1,5 +1,6 @@
 """The one place where objects are built and joined."""
 
 from reconfigure_daemon.assembly.running import run
+from reconfigure_daemon.assembly.stopping import stop
 
-__all__ = ["run"]
+__all__ = ["run", "stop"]

@@ -117,7 +117,7 @@ class ControlApiClient:
             reason = "what answers there is no control API"
         return DaemonUnreachable(
             f"no daemon answers at {self.url} ({reason}). Start one with `reconfigure serve`, or `systemctl start"
-            " reconfigured` where it is a service; name another address with --url or RECONFIGURE_URL"
+            " reconfigure` where it is a service; name another address with --url or RECONFIGURE_URL"
         )
 
 

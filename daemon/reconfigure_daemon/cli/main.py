@@ -8,9 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from reconfigure_daemon import __version__
-from reconfigure_daemon.cli import intents, learned, output, serve, settings_check, views
-from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, DryRun, TokenFile, Url, Yes, client
-from reconfigure_daemon.durations import parse_duration_s
+from reconfigure_daemon.cli import intents, learned, output, serve, settings_check, stop, views
+from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, DryRun, TokenFile, Url, Yes, client, duration_s
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_policies.domain.objective import Objective
 
@@ -53,13 +52,6 @@ app = typer.Typer(
 )
 
 
-def _duration_s(text: str) -> float:
-    try:
-        return parse_duration_s(text)
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault)) from fault
-
-
 def _refuse_options_before(context: typer.Context) -> None:
     """Options in front of a verb would be lost silently, so they are refused."""
     for name in context.params:
@@ -84,7 +76,7 @@ def reconfigure(
     ] = None,
     for_s: Annotated[
         float | None,
-        typer.Option("--for", parser=_duration_s, metavar="DURATION", help="Only for so long, e.g. 8h, 90m or 1h30m."),
+        typer.Option("--for", parser=duration_s, metavar="DURATION", help="Only for so long, e.g. 8h, 90m or 1h30m."),
     ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -107,6 +99,7 @@ def reconfigure(
 
 for verb in (
     serve.serve,
+    stop.stop,
     views.status,
     intents.apply,
     views.explain,

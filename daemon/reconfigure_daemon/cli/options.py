@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from reconfigure_daemon.cli.control_api_client import DEFAULT_URL, ControlApiClient, read_token
+from reconfigure_daemon.durations import parse_duration_s
 
-__all__ = ["DEFAULT_URL", "AsJson", "DryRun", "TokenFile", "Url", "Yes", "client"]
+__all__ = ["DEFAULT_URL", "AsJson", "DryRun", "TokenFile", "Url", "Yes", "client", "duration_s"]
 
 
 def _remember(context: typer.Context, as_json: bool) -> bool:
@@ -40,3 +41,15 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a cold
 def client(url: str, token_file: Path | None) -> ControlApiClient:
     """The control API that the options name."""
     return ControlApiClient(url, read_token(token_file))
+
+
+def duration_s(text: str | float) -> float:
+    """Seconds of a duration such as `1h30m`; a default is seconds already.
+
+    Raises:
+        typer.BadParameter: if it is none.
+    """
+    try:
+        return parse_duration_s(text) if isinstance(text, str) else float(text)
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from fault

@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reconfigure_daemon.durations import parse_duration_s
-
-
-def duration_s(text: str | float) -> float:
-    """Seconds of a duration; a default is seconds already. Raises `typer.BadParameter`."""
-    try:
-        return parse_duration_s(text) if isinstance(text, str) else float(text)
-    except ValueError as fault:
-        raise typer.BadParameter(str(fault)) from fault
+from reconfigure_daemon.cli.options import duration_s
 
 
 def positive(text: str | float) -> float:

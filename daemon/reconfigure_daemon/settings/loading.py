@@ -42,7 +42,7 @@ def load_settings(path: Path, environ: Mapping[str, str]) -> Settings:
     faults += [fault for fault in invalid if fault.path not in document.unreadable]
     if settings is not None:
         settings = with_absolute_paths(settings, path.resolve().parent, environ)
-        faults += _missing_files(settings, origins)
+        faults += _missing_files(settings, origins, environ)
     if settings is None or faults:
         raise _invalid(path, faults)
     return settings
@@ -136,11 +136,11 @@ def _blocks(value: Any) -> list[dict[str, Any]]:
     return [block for block in value.values() if isinstance(block, dict)] if isinstance(value, dict) else []
 
 
-def _missing_files(settings: Settings, origins: Origins) -> Iterator[Fault]:
+def _missing_files(settings: Settings, origins: Origins, environ: Mapping[str, str]) -> Iterator[Fault]:
     """Faults of the files that settings name and that must be there already."""
     if settings.control_api.token_file is not None:
         try:
-            read_token(settings.control_api.token_file)
+            read_token(settings.control_api.token_file, environ)
         except ValueError as fault:
             yield origins.fault(("control_api", "token_file"), str(fault))
     model = settings.engine.model

@@ -14,7 +14,9 @@ import time
 import aiohttp
 import pytest
 
+from reconfigure_daemon.actuation import ending
 from reconfigure_daemon.actuation.processes import HostProcess
+from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.errors import EngineHostUnreachable, EngineStartTimeout, EngineUnavailable, PortInUse
 from reconfigure_daemon.ports import HostPhase
 
@@ -115,7 +117,7 @@ async def test_restart_brings_a_fresh_host_after_a_death(launcher_of, runtime):
     before = await client.state()
     process = HostProcess.of(before.pid)
     process.signal(signal.SIGKILL)
-    await launcher._gone(process, 5.0)
+    await ending.gone(process, 5.0, SystemClock())
     with pytest.raises(EngineHostUnreachable):
         await state_through(client)
     after = await state_through(await launcher.restart({"max_num_seqs": 4, "block_size": 16}))

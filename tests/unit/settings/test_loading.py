@@ -290,6 +290,16 @@ def test_a_token_that_protects_nothing_is_refused(config, tmp_path, token, mode,
     assert fault in found
 
 
+def test_a_credential_of_systemd_is_a_good_token(config, tmp_path):
+    """Its mode shows the mask of an access list in the group's place; the same mode elsewhere is refused."""
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    (tmp_path / "token").chmod(0o440)
+    path = config(SPACE + "control_api: {host: 0.0.0.0, token_file: token}")
+    assert load_settings(path, {"CREDENTIALS_DIRECTORY": str(tmp_path)}).control_api.host == "0.0.0.0"
+    (found,) = faults_of(path)
+    assert "has mode 440, so others can use it" in found
+
+
 def test_a_good_token_opens_the_control_api_to_others(config, tmp_path):
     """With a private token file any address may be served."""
     (tmp_path / "token").touch(0o600)
