@@ -25,6 +25,8 @@ DATA = (Path("/etc/reconfigure"), Path("/var/lib/reconfigure"))
 TRACES = (
     Path("/var/cache/reconfigure"),
     Path("/run/reconfigure"),
+    Path("/run/reconfigure-device-helper"),
+    Path("/var/lib/reconfigure-device-helper"),
     *(Path(f"/etc/systemd/system/{unit}.d") for unit in UNITS),
 )
 

@@ -20,6 +20,7 @@ SEARCHED = ("/usr", "/usr/local")
 UNITS = (
     "reconfigure.service",
     "reconfigure-engine.service",
+    "reconfigure-device-helper.service",
     "reconfigure-objective@.service",
     "reconfigure-night.timer",
     "reconfigure-morning.timer",
