@@ -66,12 +66,12 @@ class Controller:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, directory, launcher, settings=SETTINGS):
+    async def running(cls, directory, launcher, settings=SETTINGS, forecaster=None):
         clock = launcher.clock
         store = Store.open(directory, clock)
         meter = HostMeter(launcher)
         in_force = settings if callable(settings) else lambda: settings
-        around = Surroundings(in_force, clock, store, meter, Metrics("test"), launcher)
+        around = Surroundings(in_force, clock, store, meter, Metrics("test"), launcher, forecaster=forecaster)
         loop = await build_loop(around)
         tasks = [
             asyncio.create_task(loop.keeper.run(lambda: loop.target)),

@@ -12,12 +12,14 @@ from reconfigure_daemon.control_loop import (
     EngineKeeper,
     Execution,
     Governing,
+    Outlook,
+    Redeciding,
     Sampler,
     StandingOrders,
 )
 from reconfigure_daemon.monitoring.observations import ObservationRules, is_observation
 from reconfigure_daemon.monitoring.windows import WindowBuilder
-from reconfigure_daemon.ports import EnergyMeter, EngineHost, EngineHostLauncher, Journal, LoopMetrics
+from reconfigure_daemon.ports import EnergyMeter, EngineHost, EngineHostLauncher, Forecaster, Journal, LoopMetrics
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -34,6 +36,7 @@ class Surroundings:
         metrics: what is made visible.
         launcher: finds, starts and restarts engine hosts.
         client: reaches whichever engine host answers; see `EngineKeeper`.
+        forecaster: what configurations are expected to do; without one only named configurations are chosen.
     """
 
     settings: Callable[[], Settings]
@@ -43,6 +46,7 @@ class Surroundings:
     metrics: LoopMetrics
     launcher: EngineHostLauncher
     client: EngineHost | None = None
+    forecaster: Forecaster | None = None
 
 
 async def build_loop(around: Surroundings) -> ControlLoop:
@@ -51,8 +55,15 @@ async def build_loop(around: Surroundings) -> ControlLoop:
     orders = StandingOrders(journal, settings().start_objective)
     await orders.load()
     execution = Execution(lambda: settings().switch, around.meter, clock)
+    outlook = Outlook(around.forecaster)
     decisions = Decisions(
-        settings=settings, clock=clock, journal=journal, orders=orders, execution=execution, metrics=metrics
+        settings=settings,
+        clock=clock,
+        journal=journal,
+        orders=orders,
+        execution=execution,
+        metrics=metrics,
+        outlook=outlook,
     )
     await decisions.open()
     keeper = EngineKeeper(around.launcher, decisions, clock, around.client)
@@ -73,6 +84,7 @@ async def build_loop(around: Surroundings) -> ControlLoop:
         keeper=keeper,
         sampler=sampler,
         governing=Governing(settings, orders, sampler, decisions, clock),
+        redeciding=Redeciding(settings, orders, sampler, decisions, outlook, journal, metrics, clock),
         metrics=metrics,
     )
 

@@ -7,6 +7,8 @@ from reconfigure_daemon.control_loop.execution import Execution
 from reconfigure_daemon.control_loop.governing import Governing, GovernorReport
 from reconfigure_daemon.control_loop.intents import new_intent
 from reconfigure_daemon.control_loop.loop import ControlLoop
+from reconfigure_daemon.control_loop.outlook import Outlook
+from reconfigure_daemon.control_loop.redeciding import Redeciding
 from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 
@@ -19,6 +21,8 @@ __all__ = [
     "Governing",
     "GovernorReport",
     "Handled",
+    "Outlook",
+    "Redeciding",
     "Sampler",
     "StandingOrders",
     "new_intent",

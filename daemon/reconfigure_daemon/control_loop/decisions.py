@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop.action_slot import ActionSlot
 from reconfigure_daemon.control_loop.doubts import Doubts
 from reconfigure_daemon.control_loop.execution import Execution
+from reconfigure_daemon.control_loop.outlook import Outlook
 from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced, without
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import RequestRefused
@@ -61,6 +63,7 @@ class Decisions:
         orders: StandingOrders,
         execution: Execution,
         metrics: LoopMetrics,
+        outlook: Outlook,
     ) -> None:
         self.latest: DecisionRecord | None = None
         self.slot = ActionSlot(clock)
@@ -71,6 +74,7 @@ class Decisions:
         self._orders = orders
         self._execution = execution
         self._metrics = metrics
+        self._outlook = outlook
 
     async def open(self) -> None:
         """Take up what an earlier controller left open."""
@@ -85,7 +89,8 @@ class Decisions:
     async def plan(self, intent: OperatorIntent, host: EngineHost) -> Plan:
         """What an intent would do and cost; nothing is changed."""
         state = await host.state()
-        return await self._planned(host, state, self._decided(intent, self._snapshot(state, ()), state))
+        snapshot = await self._outlook.on(self._snapshot(state, ()))
+        return await self._planned(host, state, self._decided(intent, snapshot, state))
 
     async def act(
         self,
@@ -105,7 +110,7 @@ class Decisions:
         with self.slot.taken(ActionState(kind="switch", since=since, phase="decide", detail=_words(intent))):
             state = await host.state()
             self.slot.refuse_during(state.action)
-            snapshot = self._snapshot(state, windows)
+            snapshot = await self._outlook.on(self._snapshot(state, windows))
             decision = self._decided(intent, snapshot, state)
             planned = await self._planned(host, state, decision)
             record = await self.record(decision, snapshot.enforced)
@@ -115,14 +120,20 @@ class Decisions:
                 record = await self._carry_out(host, record, on_progress)
             return Handled(intent, planned, record)
 
-    async def adjust(self, decision: Decision, before: Configuration, host: EngineHost) -> DecisionRecord:
-        """Store a decision of the daemon's own, change the hot knobs, read back, store the outcome.
+    async def change(self, decision: Decision, before: Configuration, host: EngineHost, detail: str) -> DecisionRecord:
+        """Store a decision of the daemon's own, act, read back, store the outcome.
+
+        Args:
+            decision: any but `keep`.
+            before: what is enforced.
+            host: who acts.
+            detail: who decided, for status.
 
         Raises:
             ActionInProgress: if another action runs; nothing was stored.
         """
-        since = self._clock.wall()
-        with self.slot.taken(ActionState(kind="hot", since=since, phase="decide", detail="by the governor")):
+        kind: Literal["hot", "switch"] = "hot" if decision.is_hot else "switch"
+        with self.slot.taken(ActionState(kind=kind, since=self._clock.wall(), phase="decide", detail=detail)):
             return await self._carry_out(host, await self.record(decision, before), None)
 
     async def record(self, decision: Decision, before: Configuration) -> DecisionRecord:
@@ -159,7 +170,7 @@ class Decisions:
     ) -> DecisionRecord:
         decision = record.decision
         self._doubts.note(record.id)
-        self._show(kind="hot" if decision.kind is DecisionKind.ADJUST else "switch", phase="act")
+        self._show(kind="hot" if decision.is_hot else "switch", phase="act")
         before = record.enforced_before or decision.target
         try:
             outcome, mode = await self._execution.carry_out(host, decision, before, self._shown(on_progress))
@@ -175,7 +186,9 @@ class Decisions:
         settings = self._settings()
         space = settings.configuration_space() if state is None else space_and_enforced(settings, state)[0]
         try:
-            return decide(intent if state is None else _possible(intent, state.off_knobs), snapshot, space)
+            terms, own = settings.decision.to_domain(), self._orders.state.own
+            possible = intent if state is None else _possible(intent, state.off_knobs)
+            return decide(possible, snapshot, space, terms, lambda each: own.trusts(each, snapshot.at))
         except IntentRefused as refusal:
             raise RequestRefused(str(refusal)) from refusal
 

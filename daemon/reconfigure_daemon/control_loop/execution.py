@@ -18,7 +18,7 @@ from reconfigure_daemon.ports import (
 )
 from reconfigure_daemon.settings.model import SwitchSettings
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
-from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
+from reconfigure_policies.domain.decision import Decision, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import EnergyReading, EnergySource
 
 
@@ -39,7 +39,7 @@ class Execution:
     async def carry_out(
         self, host: EngineHost, decision: Decision, before: Configuration, on_progress: ProgressSink | None
     ) -> tuple[Outcome, str | None]:
-        """The outcome of an `adjust` or `redeploy`, and the mode of its cold part.
+        """The outcome of a change, and the mode of its cold part.
 
         Whatever the host reports is checked against what it enforces afterwards. If it cannot be asked any more the
         outcome is `unknown`: only reading back can tell, and trying again might switch twice.
@@ -57,7 +57,7 @@ class Execution:
     async def _act(
         self, host: EngineHost, decision: Decision, before: Configuration, on_progress: ProgressSink | None
     ) -> tuple[Outcome, str | None]:
-        if decision.kind is DecisionKind.ADJUST:
+        if decision.is_hot:
             return await self._adjust(host, decision, before), None
         switch = self.switch()
         request = SwitchRequest(

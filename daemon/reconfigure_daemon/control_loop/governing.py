@@ -31,7 +31,7 @@ from reconfigure_policies.decision.governor import (
     view,
 )
 from reconfigure_policies.domain.configuration import ConfigurationSpace, KnobValue, Tier, format_value
-from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
+from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.step_cost import StepCostModel
 
 #: After a change that the engine did not take, nothing is tried for this long.
@@ -121,7 +121,7 @@ class Governing:
             await self._decisions.record(decision, enforced)
             return
         await self._orders.govern(decision.hot)
-        record = await self._decisions.adjust(decision, enforced, host)
+        record = await self._decisions.change(decision, enforced, host, "by the governor")
         assert record.outcome is not None
         if record.outcome.kind in (OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK):
             self._failed = self._clock.monotonic() + _AFTER_FAILURE_S, record.outcome.detail
@@ -201,13 +201,13 @@ class Governing:
             return None
         self._told, reason, self._news = (now_s, unmet), self._news, ""
         _, enforced = space_and_enforced(self._settings(), state)
-        return Decision(DecisionKind.KEEP, reason, enforced)
+        return Decision(DecisionKind.KEEP, reason, enforced, author=Author.GOVERNOR)
 
     def _adjustment(self, state: HostState, changes: Mapping[str, KnobValue], reason: str) -> Decision:
         space, _ = space_and_enforced(self._settings(), state)
         asked = {name: value for name, value in state.target.items() if name in space}
         target = space.default().with_changes({**asked, **changes})
-        return Decision(DecisionKind.ADJUST, reason, target, dict(changes))
+        return Decision(DecisionKind.ADJUST, reason, target, dict(changes), author=Author.GOVERNOR)
 
     def _limits(self, state: HostState) -> GovernorLimits:
         """The space as far as this host can change it while it runs, around what was asked for."""

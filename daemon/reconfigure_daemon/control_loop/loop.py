@@ -13,6 +13,7 @@ from reconfigure_daemon.control_loop.calendar_watch import CalendarWatch
 from reconfigure_daemon.control_loop.decisions import Decisions, Handled
 from reconfigure_daemon.control_loop.engine_keeper import EngineKeeper
 from reconfigure_daemon.control_loop.governing import Governing
+from reconfigure_daemon.control_loop.redeciding import Redeciding
 from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
@@ -40,7 +41,8 @@ class ControlLoop:
         orders: what holds until somebody says otherwise.
         decisions: how intents become outcomes.
         sampler: what was last read.
-        governing: what the daemon does by itself.
+        governing: what the daemon does by itself within seconds.
+        redeciding: what it does by itself within minutes.
         calendar: what comes by the calendar.
         keeper: the engine host, or why there is none.
         last_tick_s: when the last tick ended, on the monotonic clock.
@@ -56,6 +58,7 @@ class ControlLoop:
         keeper: EngineKeeper,
         sampler: Sampler,
         governing: Governing,
+        redeciding: Redeciding,
         metrics: LoopMetrics,
     ) -> None:
         self.orders = orders
@@ -64,6 +67,7 @@ class ControlLoop:
         self.keeper = keeper
         self.governing = governing
         self.calendar = CalendarWatch(settings, clock, orders, decisions, lambda intent: self._act(intent, None))
+        self.redeciding = redeciding
         self.last_tick_s = clock.monotonic()
         self._settings = settings
         self._metrics = metrics
@@ -72,6 +76,7 @@ class ControlLoop:
         self._known_host_id: str | None = None
         self._actions: set[asyncio.Task[Any]] = set()
         self._governors: asyncio.Task[None] | None = None
+        self._planner: asyncio.Task[None] | None = None
 
     @property
     def action(self) -> ActionState | None:
@@ -184,7 +189,28 @@ class ControlLoop:
         if self.calendar.wants():
             self._begin(self.calendar.turn(state))
         if state.host_id == self._known_host_id:
+            await self._redecide(state)
             self._govern(state)
+
+    async def _redecide(self, state: HostState) -> None:
+        """Decide again beside the loop, since forecasts may take a while; one at a time."""
+        if await self.redeciding.look(state) and (self._planner is None or self._planner.done()):
+            self._planner = self._begin(self._follow_the_planner(state))
+
+    async def _follow_the_planner(self, state: HostState) -> None:
+        """Nobody waits for the answer; what came between leaves the occasion for the next look."""
+        try:
+            decision = await self.redeciding.decide(state, governed=self.governing.standing_by is None)
+            if decision is not None:
+                await self._let_the_governor_finish()
+                await self.redeciding.carry_out(decision, self.keeper.host, state)
+        except (ActionInProgress, EngineHostUnreachable) as obstacle:
+            log.debug("the planner gives way: %s", obstacle)
+        except (ReconfigureError, ConfigurationOutsideSpace) as fault:
+            log.warning("the planner decides nothing: %s", fault)
+        except Exception:
+            log.exception("the planner failed; the configuration stays")
+            raise
 
     def _govern(self, state: HostState) -> None:
         decision = self.governing.turn(state)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from reconfigure_daemon.ports import HostState
 from reconfigure_policies.domain.configuration import Configuration, KnobValue, format_value
-from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
+from reconfigure_policies.domain.decision import Decision, OutcomeKind
 
 
 def asked_of(decision: Decision) -> dict[str, KnobValue]:
     """What must be enforced afterwards: the hot changes, or with a new core every knob."""
-    return dict(decision.hot if decision.kind is DecisionKind.ADJUST else decision.target)
+    return dict(decision.hot if decision.is_hot else decision.target)
 
 
 def unmet(decision: Decision, enforced: Mapping[str, KnobValue]) -> dict[str, KnobValue]:

@@ -69,6 +69,7 @@ def snapshot_of(
         named={objective: without(configuration, off) for objective, configuration in named.items()},
         draining=_draining(settings.configuration_space(), enforced, asked or {}),
         asked=standing.target if standing.governed else None,
+        objective_until=standing.objective_until,
     )
 
 

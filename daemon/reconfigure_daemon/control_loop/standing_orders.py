@@ -8,9 +8,10 @@ from dataclasses import replace
 from reconfigure_daemon.ports import Journal
 from reconfigure_policies.decision import after_expiry, is_over, reached, rolled_back, with_objective
 from reconfigure_policies.decision.governor import GOVERNED_KNOBS
+from reconfigure_policies.decision.own_changes import after_decision
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
-from reconfigure_policies.domain.history import ControllerState, DecisionRecord
+from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, OutcomeKind
+from reconfigure_policies.domain.history import ControllerState, DecisionRecord, OwnChanges
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
 from reconfigure_policies.domain.schedule import ScheduledSpan
 
@@ -31,9 +32,9 @@ class StandingOrders:
         self.state = await self._journal.load_state() or self.state
 
     async def pause(self, paused: bool) -> None:
-        """Stop automatic changes, or let them go on, those of the governor that stood back included."""
-        hands_off = self.state.hands_off if paused else None
-        await self._keep(replace(self.state, paused=paused, hands_off=hands_off))
+        """Stop automatic changes, or let them go on, also where an operator's own configuration stood in their way."""
+        hands_off, pinned = (self.state.hands_off, self.state.pinned) if paused else (None, None)
+        await self._keep(replace(self.state, paused=paused, hands_off=hands_off, pinned=pinned))
 
     async def found(self, enforced: Configuration) -> None:
         """An engine serves with this configuration, whoever set it: it is the target, and can be returned to.
@@ -52,9 +53,19 @@ class StandingOrders:
         """The governor's knobs are as they were asked for."""
         await self._keep(replace(self.state, governed=frozenset()))
 
+    async def remember(self, own: OwnChanges) -> None:
+        """What the daemon has to remember of its own changes is another."""
+        await self._keep(replace(self.state, own=own))
+
     async def hear(self, intent: OperatorIntent) -> None:
-        """An intent was carried out, or may yet be: whoever sets a governed knob wants it to stay."""
+        """An intent was carried out, or may yet be: whoever sets a knob wants it to stay until the next objective."""
         state = self.state
+        if intent.kind is IntentKind.ROLLBACK:
+            state = replace(state, pinned=f"{intent.source} asked for a rollback")
+        elif intent.kind is IntentKind.APPLY:
+            state = replace(state, pinned=f"{intent.source} set {', '.join(sorted(intent.changes))}")
+        elif intent.kind is IntentKind.OBJECTIVE:
+            state = replace(state, pinned=None)
         named = sorted(set(intent.changes) & set(GOVERNED_KNOBS))
         if intent.kind is IntentKind.OBJECTIVE:
             state = replace(state, hands_off=None)
@@ -97,7 +108,7 @@ class StandingOrders:
             state = _asked(state, decision)
         elif state != self.state and state.target is not None:
             state = reached(state, state.target)  # what is enforced is under another objective from now on
-        await self._keep(state)
+        await self._keep(replace(state, own=after_decision(state.own, record)))
 
     async def _keep(self, state: ControllerState) -> None:
         if state != self.state:
@@ -106,7 +117,8 @@ class StandingOrders:
 
 
 def _is_the_governors(decision: Decision) -> bool:
-    return decision.intent is None and decision.kind in (DecisionKind.ADJUST, DecisionKind.KEEP)
+    """Whether nothing was asked for: what the governor moves, and what the daemon only notes."""
+    return decision.author is Author.GOVERNOR or (decision.intent is None and decision.kind is DecisionKind.KEEP)
 
 
 def _asked(state: ControllerState, decision: Decision) -> ControllerState:

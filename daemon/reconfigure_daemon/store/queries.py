@@ -44,8 +44,8 @@ def insert_decision(connection: Connection, record: DecisionRecord) -> None:
     if decision.intent is not None:
         insert_intent(connection, decision.intent)
     connection.execute(
-        "INSERT INTO decisions (id, at, kind, reason, target, hot, cold, enforced_before, intent_id)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO decisions (id, at, kind, reason, target, hot, cold, enforced_before, intent_id, author, expected)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         (
             record.id,
             record.at,
@@ -56,6 +56,8 @@ def insert_decision(connection: Connection, record: DecisionRecord) -> None:
             rows.encode(decision.cold),
             rows.encode(record.enforced_before),
             None if decision.intent is None else decision.intent.id,
+            decision.author,
+            rows.encode_estimates(decision.expected),
         ),
     )
     if record.outcome is not None:

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
+from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Outcome, OutcomeKind
+from reconfigure_policies.domain.forecast import Estimate
 from reconfigure_policies.domain.history import (
+    Canary,
     ControllerState,
     DecisionRecord,
     Observation,
+    OwnChanges,
     SwitchMeasurement,
 )
 from reconfigure_policies.domain.objective import (
@@ -55,6 +58,11 @@ def encode_text(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def encode_estimates(estimates: Mapping[str, Estimate]) -> str:
+    """Estimates as JSON: median, low and high by name."""
+    return json.dumps({name: [each.median, each.low, each.high] for name, each in estimates.items()})
+
+
 def encode_state(state: ControllerState) -> dict[str, str]:
     """The key-value pairs of the `state` table."""
     return {
@@ -67,6 +75,8 @@ def encode_state(state: ControllerState) -> dict[str, str]:
         "governed": json.dumps(sorted(state.governed)),
         "hands_off": json.dumps(state.hands_off),
         "scheduled": json.dumps(None if state.scheduled is None else asdict(state.scheduled)),
+        "pinned": json.dumps(state.pinned),
+        "own": json.dumps(_encode_own(state.own)),
     }
 
 
@@ -84,6 +94,8 @@ def decode_state(pairs: Mapping[str, str]) -> ControllerState:
         governed=frozenset(values.get("governed", ())),  # a store from before the governor has neither
         hands_off=values.get("hands_off"),
         scheduled=_span(values.get("scheduled")),
+        pinned=values.get("pinned"),
+        own=_decode_own(values.get("own") or {}),
     )
 
 
@@ -99,6 +111,8 @@ def decode_decision(row: Row) -> DecisionRecord:
             hot=json.loads(row["hot"]),
             cold=json.loads(row["cold"]),
             intent=None if row["intent_id"] is None else _intent(row),
+            author=Author(row["author"]),
+            expected=_decode_estimates(json.loads(row["expected"])),
         ),
         enforced_before=_configuration(row["enforced_before"]),
         outcome=None if row["outcome_kind"] is None else _outcome(row),
@@ -134,6 +148,57 @@ def decode_all(rows: Iterable[Any], decode: Callable[[Row], Record]) -> list[Rec
         except (ValueError, TypeError, KeyError) as fault:
             _LOG.warning("a stored row cannot be understood and is left out: %s", fault)
     return records
+
+
+def _decode_estimates(stored: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(*values) for name, values in stored.items()}
+
+
+def _encode_own(own: OwnChanges) -> dict[str, Any]:
+    canary = own.canary
+    return {
+        "canary": None
+        if canary is None
+        else {
+            "decision_id": canary.decision_id,
+            "since": canary.since,
+            "configuration": dict(canary.configuration),
+            "before": dict(canary.before),
+            "expected": json.loads(encode_estimates(canary.expected)),
+            "exploring": canary.exploring,
+        },
+        "redeploys_at": list(own.redeploys_at),
+        "known_good": None if own.known_good is None else dict(own.known_good),
+        "distrusted": [[dict(configuration), until] for configuration, until in own.distrusted],
+        "explored_j": own.explored_j,
+        "used_j": own.used_j,
+    }
+
+
+def _decode_own(stored: Mapping[str, Any]) -> OwnChanges:
+    """What `_encode_own` wrote; a store from before the daemon changed anything by itself has nothing."""
+    if not stored:
+        return OwnChanges()
+    canary, known_good = stored["canary"], stored["known_good"]
+    return OwnChanges(
+        canary=None if canary is None else _decode_canary(canary),
+        redeploys_at=tuple(stored["redeploys_at"]),
+        known_good=None if known_good is None else Configuration(known_good),
+        distrusted=tuple((Configuration(configuration), until) for configuration, until in stored["distrusted"]),
+        explored_j=stored["explored_j"],
+        used_j=stored["used_j"],
+    )
+
+
+def _decode_canary(stored: Mapping[str, Any]) -> Canary:
+    return Canary(
+        decision_id=stored["decision_id"],
+        since=stored["since"],
+        configuration=Configuration(stored["configuration"]),
+        before=Configuration(stored["before"]),
+        expected=_decode_estimates(stored["expected"]),
+        exploring=stored["exploring"],
+    )
 
 
 def _encode_applied(applied: AppliedConfiguration) -> list[Any]:

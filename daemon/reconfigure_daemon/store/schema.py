@@ -116,8 +116,20 @@ CREATE TABLE fits (
 );
 """
 
+_WHO_DECIDED_ON_WHAT_FORECAST = """
+ALTER TABLE decisions ADD COLUMN author TEXT NOT NULL DEFAULT 'daemon';
+ALTER TABLE decisions ADD COLUMN expected TEXT NOT NULL DEFAULT '{}';
+UPDATE decisions SET author = 'operator' WHERE intent_id IS NOT NULL;
+UPDATE decisions SET author = 'governor' WHERE intent_id IS NULL AND kind = 'adjust';
+"""
+
 #: Step `n` leads from version `n - 1` to version `n`.
-MIGRATIONS = (_WHO_ASKED_AND_WHAT_CAME_OF_IT, _WHAT_WAS_MEASURED, _WHAT_IS_LEARNED_FROM)
+MIGRATIONS = (
+    _WHO_ASKED_AND_WHAT_CAME_OF_IT,
+    _WHAT_WAS_MEASURED,
+    _WHAT_IS_LEARNED_FROM,
+    _WHO_DECIDED_ON_WHAT_FORECAST,
+)
 
 
 class StoreFromTheFuture(Exception):

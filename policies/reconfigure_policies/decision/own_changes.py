@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.decision import Author, DecisionKind, OutcomeKind
@@ -57,6 +58,16 @@ def after_canary(own: OwnChanges, held: bool, now: float, terms: DecisionTerms) 
     still = tuple((each, until) for each, until in own.distrusted if until > now and each != configuration)
     distrusted = (*still, (configuration, now + terms.distrust_s))[-_MOST:]
     return replace(own, canary=None, distrusted=distrusted)
+
+
+def free_at(own: OwnChanges, now: float, terms: DecisionTerms) -> float:
+    """When dwell and cap let the daemon redeploy by itself; infinity if they never do."""
+    if terms.max_switches_per_hour == 0:
+        return inf
+    latest = own.redeploys_at[-1] + terms.min_dwell_s if own.redeploys_at else now
+    capping = own.redeploys_at[-terms.max_switches_per_hour :]
+    full = len(capping) == terms.max_switches_per_hour
+    return max(now, latest, capping[0] + _HOUR_S if full else now)
 
 
 def why_no_redeploy(own: OwnChanges, now: float, terms: DecisionTerms, *, urgent: bool) -> str | None:

@@ -111,6 +111,11 @@ class Decision:
     author: Author = Author.DAEMON
     expected: Mapping[str, Estimate] = field(default_factory=dict)
 
+    @property
+    def is_hot(self) -> bool:
+        """Whether it stays inside the running core: an `adjust`, or to explore without a cold change."""
+        return self.kind is DecisionKind.ADJUST or (self.kind is DecisionKind.EXPLORE and not self.cold)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

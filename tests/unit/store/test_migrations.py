@@ -19,7 +19,10 @@ def written_by_version(path, version):
     connection = sqlite3.connect(path, isolation_level=None)
     migrate(connection, MIGRATIONS[:version])
     if version >= 1:
-        connection.execute("INSERT INTO decisions VALUES (7, 1.0, 'keep', 'old', '{}', '{}', '{}', NULL, NULL)")
+        connection.execute(
+            "INSERT INTO decisions (id, at, kind, reason, target, hot, cold)"
+            " VALUES (7, 1.0, 'keep', 'old', '{}', '{}', '{}')"
+        )
     connection.close()
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.store import Store
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
-from reconfigure_policies.domain.history import ControllerState, Observation, SwitchMeasurement
+from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Outcome, OutcomeKind
+from reconfigure_policies.domain.forecast import Estimate
+from reconfigure_policies.domain.history import Canary, ControllerState, Observation, OwnChanges, SwitchMeasurement
 from reconfigure_policies.domain.objective import (
     AppliedConfiguration,
     CoveredObjective,
@@ -43,6 +44,8 @@ intents = st.builds(
     changes=changes,
     expires_at=maybe_seconds,
 )
+estimates = st.builds(Estimate, seconds, seconds, seconds)
+expected = st.dictionaries(names, estimates, max_size=3)
 decisions = st.builds(
     Decision,
     kind=st.sampled_from(DecisionKind),
@@ -51,6 +54,8 @@ decisions = st.builds(
     hot=changes,
     cold=changes,
     intent=st.none() | intents,
+    author=st.sampled_from(Author),
+    expected=expected,
 )
 outcomes = st.builds(
     Outcome,
@@ -95,6 +100,17 @@ states = st.builds(
         st.builds(AppliedConfiguration, configurations, st.sampled_from(Objective), maybe_seconds, covered), max_size=3
     ).map(tuple),
     covered=covered,
+    pinned=st.none() | names,
+    own=st.builds(
+        OwnChanges,
+        canary=st.none()
+        | st.builds(Canary, counts, seconds, configurations, configurations, expected, exploring=st.booleans()),
+        redeploys_at=st.lists(seconds, max_size=3).map(tuple),
+        known_good=st.none() | configurations,
+        distrusted=st.lists(st.tuples(configurations, seconds), max_size=2).map(tuple),
+        explored_j=seconds,
+        used_j=seconds,
+    ),
 )
 
 

@@ -1,0 +1,62 @@
+"""The workload as it was seen, and what configurations are forecast to do under it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from reconfigure_daemon.ports import Forecaster
+from reconfigure_policies.decision.watch import Watch, after_window
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.decision import Snapshot
+from reconfigure_policies.domain.forecast import Estimate, WorkloadContext
+from reconfigure_policies.domain.history import OwnChanges
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+
+class Outlook:
+    """Sees windows, and asks for forecasts of what they show.
+
+    Attributes:
+        watch: what was seen.
+        learned: whether there were forecasts when they were last asked for.
+    """
+
+    def __init__(self, forecaster: Forecaster | None) -> None:
+        self.watch = Watch()
+        self.learned = False
+        self._forecaster = forecaster
+
+    @property
+    def exists(self) -> bool:
+        """Whether anybody forecasts at all."""
+        return self._forecaster is not None
+
+    def describe(self) -> str:
+        """What forecasts rest on, or why there are none."""
+        return "nobody forecasts here" if self._forecaster is None else self._forecaster.describe()
+
+    def look(self, windows: Iterable[WorkloadWindow], own: OwnChanges) -> bool:
+        """Take in complete windows, oldest first; returns whether the workload shifted."""
+        before = self.watch.shift
+        for window in windows:
+            self.watch = after_window(self.watch, window, own, detecting=self.learned)
+        return self.watch.shift is not before
+
+    async def on(self, snapshot: Snapshot) -> Snapshot:
+        """The snapshot with forecasts under the workload as it is, and at its busiest; without, and why, else."""
+        if self._forecaster is None:
+            return snapshot
+        usual, busiest = self.watch.usual, self.watch.busiest
+        if usual is None or busiest is None:
+            return replace(snapshot, basis="no traffic was seen to forecast for")
+        forecasts = await self._forecaster.forecasts(usual)
+        strained = None if forecasts is None else await self._forecaster.forecasts(busiest)
+        self.learned = forecasts is not None
+        return replace(snapshot, forecasts=forecasts or (), strained=strained or (), basis=self.describe())
+
+    async def of(self, configuration: Configuration, context: WorkloadContext) -> Mapping[str, Estimate] | None:
+        """What is forecast of one configuration under a workload; None where nothing is."""
+        forecasts = None if self._forecaster is None else await self._forecaster.forecasts(context)
+        found = (each.estimates for each in forecasts or () if each.configuration == configuration)
+        return next(found, None)

@@ -1,0 +1,205 @@
+"""The slow loop: decides again when there is an occasion, on forecasts, and otherwise keeps still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_loop.decisions import Decisions
+from reconfigure_daemon.control_loop.outlook import Outlook
+from reconfigure_daemon.control_loop.sampling import Sampler
+from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced
+from reconfigure_daemon.control_loop.standing_orders import StandingOrders
+from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
+from reconfigure_daemon.settings.model import Settings
+from reconfigure_policies.change_detection import usual_context
+from reconfigure_policies.decision import redecide
+from reconfigure_policies.decision.canary import Judgement, Verdict, judge
+from reconfigure_policies.decision.governor import GOVERNED_KNOBS
+from reconfigure_policies.decision.own_changes import after_canary, after_window, free_at
+from reconfigure_policies.decision.redeciding import after_canary_decision
+from reconfigure_policies.decision.watch import answered, with_occasion
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
+from reconfigure_policies.domain.history import Canary
+from reconfigure_policies.domain.workload import WorkloadWindow
+
+#: While nothing is learned, forecasts are asked for again after so many windows.
+_ASK_AGAIN = 10
+
+
+class Redeciding:
+    """Watches windows, and turns occasions into decisions."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        orders: StandingOrders,
+        sampler: Sampler,
+        decisions: Decisions,
+        outlook: Outlook,
+        journal: Journal,
+        metrics: LoopMetrics,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._orders = orders
+        self._sampler = sampler
+        self._decisions = decisions
+        self._outlook = outlook
+        self._journal = journal
+        self._metrics = metrics
+        self._clock = clock
+        self._last: WorkloadWindow | None = None
+        self._host_id: str | None = None
+        self._unlearned = 0
+        self._again_at: float | None = None
+        self._answering: str | None = None
+        self._withheld: str | None = None
+
+    @property
+    def standing_by(self) -> str | None:
+        """Why it decides nothing by itself; None while it may."""
+        if self._outlook.exists and self._outlook.learned:
+            return self._why_withheld()
+        return self._why_withheld() or f"nothing is learned yet: {self._outlook.describe()}"
+
+    async def look(self, state: HostState) -> bool:
+        """Take in what was sampled since the last look; returns whether there is something to decide.
+
+        Args:
+            state: of an engine that serves and is not being changed.
+        """
+        windows = self._new_windows(state)
+        before, self._withheld = self._withheld, self._why_withheld()
+        if not self._outlook.exists or not self._settings().decision.enabled:
+            return False
+        await self._take_in(windows)
+        if self._withheld is not None:
+            return False
+        if before is not None:
+            self._remind("automatic changes go on")
+        canary = self._orders.state.own.canary
+        return self._outlook.watch.occasion is not None or (canary is not None and bool(windows))
+
+    async def decide(self, state: HostState, *, governed: bool) -> Decision | None:
+        """What to do now; None where nothing is known, or a canary is still watched.
+
+        Args:
+            state: as for `look`.
+            governed: whether the governor moves hot knobs.
+        """
+        snapshot, canary = self._snapshot(state, governed), self._orders.state.own.canary
+        if canary is None or self._outlook.watch.is_urgent:
+            return await self._decide_on_occasion(snapshot)
+        return await self._decide_on_canary(canary, snapshot)
+
+    async def carry_out(self, decision: Decision, host: EngineHost, state: HostState) -> None:
+        """Store the decision, act, and store the outcome.
+
+        Raises:
+            ActionInProgress: if another action came first; the occasion stays.
+        """
+        _, enforced = space_and_enforced(self._settings(), state)
+        if decision.kind is DecisionKind.KEEP:
+            await self._decisions.record(decision, enforced)
+        else:
+            await self._decisions.change(decision, enforced, host, "by the planner")
+        if self._answering is not None and self._outlook.watch.occasion == self._answering:
+            self._outlook.watch = answered(self._outlook.watch)
+
+    def _new_windows(self, state: HostState) -> list[WorkloadWindow]:
+        """Windows that were completed since the last look; those of another host are none of this one's."""
+        seen = list(self._sampler.windows)
+        if state.host_id != self._host_id:
+            self._host_id, self._last = state.host_id, seen[-1] if seen else None
+            return []
+        known = next((index for index, each in enumerate(seen) if each is self._last), -1)
+        new = seen[known + 1 :]
+        self._last = seen[-1] if seen else None
+        return new
+
+    async def _take_in(self, windows: list[WorkloadWindow]) -> None:
+        own = self._orders.state.own
+        if self._outlook.look(windows, own):
+            shift = self._outlook.watch.shift
+            self._metrics.observe_shift(() if shift is None else shift.factors)
+        for window in windows:
+            own = after_window(own, window)
+        if windows:
+            await self._orders.remember(own)
+        self._unlearned += 0 if self._outlook.learned else len(windows)
+        if self._unlearned >= _ASK_AGAIN:
+            self._unlearned = 0
+            self._remind("more was measured meanwhile")
+        if self._again_at is not None and self._clock.wall() >= self._again_at:
+            self._again_at = None
+            self._remind("a redeploy is allowed again")
+
+    def _why_withheld(self) -> str | None:
+        """The operator's word against it; None if there is none."""
+        standing = self._orders.state
+        if not self._settings().decision.enabled:
+            return "decision.enabled is false"
+        if standing.paused:
+            return "automatic changes are paused"
+        if standing.pinned is not None:
+            return f"{standing.pinned}; the next objective or `reconfigure resume` lets it go on"
+        return None
+
+    def _remind(self, occasion: str) -> None:
+        if self._outlook.watch.usual is not None:
+            self._outlook.watch = with_occasion(self._outlook.watch, occasion)
+
+    async def _decide_on_occasion(self, snapshot: Snapshot) -> Decision | None:
+        occasion = self._answering = self._outlook.watch.occasion
+        snapshot = await self._outlook.on(snapshot)
+        if occasion is None or not snapshot.forecasts:
+            self._outlook.watch = answered(self._outlook.watch)
+            return None
+        settings, own = self._settings(), self._orders.state.own
+        space, terms = settings.configuration_space(), settings.decision.to_domain()
+        past = await self._journal.switch_measurements()
+        decision = redecide(occasion, snapshot, space, terms, own, past)
+        self._show(snapshot)
+        freely = redecide(occasion, snapshot, space, terms, replace(own, redeploys_at=()), past)
+        held_back = bool(freely.cold) and not decision.cold
+        self._again_at = free_at(own, snapshot.at, terms) if held_back else None
+        return decision
+
+    async def _decide_on_canary(self, canary: Canary, snapshot: Snapshot) -> Decision | None:
+        judgement, self._answering = await self._judged(canary, snapshot), None
+        if judgement.verdict is Verdict.WATCHING:
+            return None
+        settings, own = self._settings(), self._orders.state.own
+        expected = canary.expected.get("energy_per_output_token_j")
+        if expected is not None and judgement.energy_per_output_token_j is not None:
+            measured = judgement.energy_per_output_token_j
+            self._metrics.observe_forecast_check("energy_per_output_token_j", expected, measured)
+        decision = after_canary_decision(judgement, snapshot, settings.configuration_space(), own)
+        held = judgement.verdict is Verdict.HELD
+        await self._orders.remember(after_canary(own, held, snapshot.at, settings.decision.to_domain()))
+        self._remind("its canary ended")
+        return decision
+
+    async def _judged(self, canary: Canary, snapshot: Snapshot) -> Judgement:
+        """By what is forecast for the workload that the canary has met, which may not be the one it was chosen for."""
+        windows, terms = self._outlook.watch.canary_windows, self._settings().decision.to_domain()
+        judgement = judge(canary, windows, canary.expected, snapshot.slo, terms)
+        context = usual_context(windows)
+        if judgement.verdict is Verdict.WATCHING or context is None:
+            return judgement
+        expected = await self._outlook.of(canary.configuration, context)
+        return judge(canary, windows, expected or canary.expected, snapshot.slo, terms)
+
+    def _snapshot(self, state: HostState, governed: bool) -> Snapshot:
+        settings = self._settings()
+        _, enforced = space_and_enforced(settings, state)
+        at, windows = self._clock.wall(), tuple(self._sampler.windows)
+        snapshot = snapshot_of(settings, self._orders.state, enforced, windows, at, state.target)
+        return replace(snapshot, governed=frozenset(GOVERNED_KNOBS) if governed else frozenset())
+
+    def _show(self, snapshot: Snapshot) -> None:
+        effective = self._settings().configuration_space().effective(snapshot.enforced)
+        present = (each for each in snapshot.forecasts if each.configuration == effective)
+        self._metrics.observe_forecast(next(present, None))
