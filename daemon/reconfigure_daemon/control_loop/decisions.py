@@ -12,7 +12,7 @@ from reconfigure_daemon.control_loop.action_slot import ActionSlot
 from reconfigure_daemon.control_loop.doubts import Doubts
 from reconfigure_daemon.control_loop.execution import Execution
 from reconfigure_daemon.control_loop.outlook import Outlook
-from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced, without
+from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced, standing_still, without
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import RequestRefused
 from reconfigure_daemon.ports import (
@@ -89,7 +89,7 @@ class Decisions:
     async def plan(self, intent: OperatorIntent, host: EngineHost) -> Plan:
         """What an intent would do and cost; nothing is changed."""
         state = await host.state()
-        snapshot = await self._outlook.on(self._snapshot(state, ()))
+        snapshot = await self._outlook.on(self._snapshot(state, ()), standing_still(self._settings(), state))
         return await self._planned(host, state, self._decided(intent, snapshot, state))
 
     async def act(
@@ -110,7 +110,7 @@ class Decisions:
         with self.slot.taken(ActionState(kind="switch", since=since, phase="decide", detail=_words(intent))):
             state = await host.state()
             self.slot.refuse_during(state.action)
-            snapshot = await self._outlook.on(self._snapshot(state, windows))
+            snapshot = await self._outlook.on(self._snapshot(state, windows), standing_still(self._settings(), state))
             decision = self._decided(intent, snapshot, state)
             planned = await self._planned(host, state, decision)
             record = await self.record(decision, snapshot.enforced)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from reconfigure_daemon.ports import Forecaster
 from reconfigure_policies.decision.watch import Watch, after_window
-from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Snapshot
-from reconfigure_policies.domain.forecast import Estimate, WorkloadContext
+from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
 from reconfigure_policies.domain.history import OwnChanges
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -43,8 +43,13 @@ class Outlook:
             self.watch = after_window(self.watch, window, own, detecting=self.learned)
         return self.watch.shift is not before
 
-    async def on(self, snapshot: Snapshot) -> Snapshot:
-        """The snapshot with forecasts under the workload as it is, and at its busiest; without, and why, else."""
+    async def on(self, snapshot: Snapshot, off: Mapping[str, KnobValue]) -> Snapshot:
+        """The snapshot with forecasts under the workload as it is, and at its busiest; without, and why, else.
+
+        Args:
+            snapshot: without forecasts.
+            off: knobs that cannot be moved now, and where they stand meanwhile.
+        """
         if self._forecaster is None:
             return snapshot
         usual, busiest = self.watch.usual, self.watch.busiest
@@ -53,10 +58,26 @@ class Outlook:
         forecasts = await self._forecaster.forecasts(usual)
         strained = None if forecasts is None else await self._forecaster.forecasts(busiest)
         self.learned = forecasts is not None
-        return replace(snapshot, forecasts=forecasts or (), strained=strained or (), basis=self.describe())
+        return replace(
+            snapshot,
+            forecasts=_without(forecasts or (), off),
+            strained=_without(strained or (), off),
+            basis=self.describe(),
+        )
 
     async def of(self, configuration: Configuration, context: WorkloadContext) -> Mapping[str, Estimate] | None:
         """What is forecast of one configuration under a workload; None where nothing is."""
         forecasts = None if self._forecaster is None else await self._forecaster.forecasts(context)
         found = (each.estimates for each in forecasts or () if each.configuration == configuration)
         return next(found, None)
+
+
+def _without(forecasts: tuple[Forecast, ...], off: Mapping[str, KnobValue]) -> tuple[Forecast, ...]:
+    """Forecasts of the space that is left while some knobs stand still: of where these stand, without their names."""
+    if not off:
+        return forecasts
+    return tuple(
+        replace(each, configuration=Configuration({n: v for n, v in each.configuration.items() if n not in off}))
+        for each in forecasts
+        if all(each.configuration.get(name, value) == value for name, value in off.items())
+    )

@@ -9,7 +9,7 @@ from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop.decisions import Decisions
 from reconfigure_daemon.control_loop.outlook import Outlook
 from reconfigure_daemon.control_loop.sampling import Sampler
-from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced
+from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enforced, standing_still
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
 from reconfigure_daemon.settings.model import Settings
@@ -20,6 +20,7 @@ from reconfigure_policies.decision.governor import GOVERNED_KNOBS
 from reconfigure_policies.decision.own_changes import after_canary, after_window, free_at
 from reconfigure_policies.decision.redeciding import after_canary_decision
 from reconfigure_policies.decision.watch import answered, with_occasion
+from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
 from reconfigure_policies.domain.history import Canary
 from reconfigure_policies.domain.workload import WorkloadWindow
@@ -91,8 +92,8 @@ class Redeciding:
         """
         snapshot, canary = self._snapshot(state, governed), self._orders.state.own.canary
         if canary is None or self._outlook.watch.is_urgent:
-            return await self._decide_on_occasion(snapshot)
-        return await self._decide_on_canary(canary, snapshot)
+            return await self._decide_on_occasion(state, snapshot)
+        return await self._decide_on_canary(canary, state, snapshot)
 
     async def carry_out(self, decision: Decision, host: EngineHost, state: HostState) -> None:
         """Store the decision, act, and store the outcome.
@@ -151,23 +152,23 @@ class Redeciding:
         if self._outlook.watch.usual is not None:
             self._outlook.watch = with_occasion(self._outlook.watch, occasion)
 
-    async def _decide_on_occasion(self, snapshot: Snapshot) -> Decision | None:
+    async def _decide_on_occasion(self, state: HostState, snapshot: Snapshot) -> Decision | None:
         occasion = self._answering = self._outlook.watch.occasion
-        snapshot = await self._outlook.on(snapshot)
+        snapshot = await self._outlook.on(snapshot, standing_still(self._settings(), state))
         if occasion is None or not snapshot.forecasts:
             self._outlook.watch = answered(self._outlook.watch)
             return None
         settings, own = self._settings(), self._orders.state.own
-        space, terms = settings.configuration_space(), settings.decision.to_domain()
+        space, terms = space_and_enforced(settings, state)[0], settings.decision.to_domain()
         past = await self._journal.switch_measurements()
         decision = redecide(occasion, snapshot, space, terms, own, past)
-        self._show(snapshot)
+        self._show(snapshot, space)
         freely = redecide(occasion, snapshot, space, terms, replace(own, redeploys_at=()), past)
         held_back = bool(freely.cold) and not decision.cold
         self._again_at = free_at(own, snapshot.at, terms) if held_back else None
         return decision
 
-    async def _decide_on_canary(self, canary: Canary, snapshot: Snapshot) -> Decision | None:
+    async def _decide_on_canary(self, canary: Canary, state: HostState, snapshot: Snapshot) -> Decision | None:
         judgement, self._answering = await self._judged(canary, snapshot), None
         if judgement.verdict is Verdict.WATCHING:
             return None
@@ -176,7 +177,7 @@ class Redeciding:
         if expected is not None and judgement.energy_per_output_token_j is not None:
             measured = judgement.energy_per_output_token_j
             self._metrics.observe_forecast_check("energy_per_output_token_j", expected, measured)
-        decision = after_canary_decision(judgement, snapshot, settings.configuration_space(), own)
+        decision = after_canary_decision(judgement, snapshot, space_and_enforced(settings, state)[0], own)
         held = judgement.verdict is Verdict.HELD
         await self._orders.remember(after_canary(own, held, snapshot.at, settings.decision.to_domain()))
         self._remind("its canary ended")
@@ -196,10 +197,10 @@ class Redeciding:
         settings = self._settings()
         _, enforced = space_and_enforced(settings, state)
         at, windows = self._clock.wall(), tuple(self._sampler.windows)
-        snapshot = snapshot_of(settings, self._orders.state, enforced, windows, at, state.target)
+        snapshot = snapshot_of(settings, self._orders.state, enforced, windows, at, state.target, state.off_knobs)
         return replace(snapshot, governed=frozenset(GOVERNED_KNOBS) if governed else frozenset())
 
-    def _show(self, snapshot: Snapshot) -> None:
-        effective = self._settings().configuration_space().effective(snapshot.enforced)
+    def _show(self, snapshot: Snapshot, space: ConfigurationSpace) -> None:
+        effective = space.effective(snapshot.enforced)
         present = (each for each in snapshot.forecasts if each.configuration == effective)
         self._metrics.observe_forecast(next(present, None))

@@ -25,6 +25,12 @@ def space_and_enforced(settings: Settings, state: HostState) -> tuple[Configurat
     return space, completed(space, state.enforced)
 
 
+def standing_still(settings: Settings, state: HostState) -> dict[str, KnobValue]:
+    """Knobs that are off, with the default that they have meanwhile."""
+    default = settings.configuration_space().default()
+    return {name: default[name] for name in state.off_knobs if name in default}
+
+
 def target_of(settings: Settings, standing: ControllerState) -> Configuration:
     """What the engine is meant to enforce.
 
