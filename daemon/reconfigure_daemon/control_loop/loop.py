@@ -21,7 +21,7 @@ from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, R
 from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProgressSink
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import Plan
-from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import DecisionRecord
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
