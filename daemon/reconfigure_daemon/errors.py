@@ -90,6 +90,20 @@ class RequestInvalid(ReconfigureError):
     status = 400
 
 
+class RequestTooSlow(ReconfigureError):
+    """A control request whose body does not arrive."""
+
+    kind = "request_too_slow"
+    status = 408
+
+
+class TooManyRequests(ReconfigureError):
+    """As many control requests as there is room for are being answered."""
+
+    kind = "too_many_requests"
+    status = 503
+
+
 class PortInUse(ReconfigureError):
     """Somebody else listens where the daemon wants to."""
 

@@ -18,7 +18,7 @@ from reconfigure_daemon.assembly.daemon import Daemon
 from reconfigure_daemon.assembly.live_settings import LiveSettings
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_builder
 from reconfigure_daemon.clock import SystemClock
-from reconfigure_daemon.control_api import Controller, Learned, listen, serve
+from reconfigure_daemon.control_api import Controller, Learned, allow_many_connections, listen, serve
 from reconfigure_daemon.control_loop import ControlLoop
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.exposition import Metrics
@@ -59,6 +59,7 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
     Raises:
         ReconfigureError: with what the operator can do.
     """
+    allow_many_connections()
     paths = settings().paths
     paths.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as held:

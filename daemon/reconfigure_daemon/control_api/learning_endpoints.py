@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
+from reconfigure_daemon.control_api.connections import lines_of
 from reconfigure_daemon.control_api.learning_messages import (
     TRIALS_VERSION,
     ExplanationView,
@@ -176,7 +177,7 @@ class LearningEndpoints:
 
 async def _read_trials(request: web.Request, served: Served) -> AsyncIterator[Trial]:
     number = 0
-    async for line in request.content:
+    async for line in lines_of(request):
         number += 1
         if number == 1:
             _check_header(line, served)

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 
 from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_api.connections import KEEP_ALIVE_S, ConnectionLimits, body_of
 from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, in_words, told
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
 from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
@@ -65,7 +66,8 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
         listener: see `listener.listen`.
         token: what every request but probes must carry; None asks for nothing.
     """
-    guards = [faults_as_json, browser_guard(str(listener.getsockname()[0])), token_guard(token)]
+    limits = ConnectionLimits(controller.clock)
+    guards = [faults_as_json, browser_guard(str(listener.getsockname()[0])), token_guard(token), limits.guard()]
     application = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=guards)
     endpoints = _Endpoints(controller)
     application.add_routes(
@@ -81,7 +83,10 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
     )
     if controller.learned is not None:
         application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)
+    runner = web.AppRunner(
+        application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S, keepalive_timeout=KEEP_ALIVE_S
+    )
+    application.cleanup_ctx.append(lambda _: limits.kept(runner))
     await runner.setup()
     await web.SockSite(runner, listener).start()
     return runner
@@ -134,7 +139,7 @@ class _Endpoints:
 
     async def intents(self, request: web.Request) -> web.StreamResponse:
         """Plan or carry out what an operator asks."""
-        wanted = _parsed(await request.read())
+        wanted = _parsed(await body_of(request))
         intent = self._intent(wanted)
         if wanted.dry_run:
             planned = await self._loop.plan(intent)
