@@ -7,6 +7,7 @@ real or emulated, and `actuation` is its client:
     POST /v1/knobs   {knob: value} -> HotResult
     POST /v1/switch  SwitchRequest -> newline-delimited SwitchProgress ..., then one SwitchReport
     GET  /v1/telemetry?after=SEQ   -> TelemetryBatch
+    POST /v1/profile {seconds}     -> ProfileTraces
     POST /v1/stop    {drain_timeout_s}
 
 A fault is answered with status 4xx/5xx and `{"error": {"kind": ..., "message": ..., ...facts}}`. A second action
@@ -34,6 +35,9 @@ from reconfigure_policies.domain.objective import Objective, OperatorIntent, Ser
 from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
 from reconfigure_policies.surrogate import Quality, Quantity, Surrogates, Trial
+
+#: A trace of more than a minute is gigabytes, and streams stand still while it is written.
+MOST_PROFILED_S = 60.0
 
 
 class Message(BaseModel):
@@ -72,7 +76,7 @@ class DeploymentState(Message):
 class ActionState(Message):
     """The action that runs now: only one at a time."""
 
-    kind: Literal["boot", "hot", "switch", "recover", "stop", "tune"]
+    kind: Literal["boot", "hot", "switch", "recover", "profile", "stop", "tune"]
     since: float  # wall clock
     phase: str  # e.g. "boot", "warm_up", "pre_copy", "cut", "retire"
     detail: str = ""
@@ -222,6 +226,56 @@ class TelemetryBatch(Message):
     steps: StepTotals | None = None
 
 
+class ProfileTraces(Message):
+    """What the serving core's workers recorded of themselves.
+
+    Attributes:
+        files: one chrome trace for each worker, on the host's own disk until the next profile.
+        seconds: how long they recorded.
+        writing_s: how long they then took to write it down; streams stand still meanwhile.
+    """
+
+    files: list[str]
+    seconds: float
+    writing_s: float
+
+
+class NamedTime(Message):
+    """All kernels or operators of one name.
+
+    Attributes:
+        kind: see `DeviceProfile`.
+        seconds: in sum; on a GPU they may overlap with others'.
+    """
+
+    name: str
+    kind: str
+    seconds: float
+    calls: int
+
+
+class DeviceProfile(Message):
+    """Where one GPU's, or the processor's, time went.
+
+    Attributes:
+        trace: the file that tells it all; Perfetto and chrome://tracing show it.
+        device: `GPU 0`, or `CPU`.
+        span_s: how long was recorded.
+        seconds: by kind: gemm, attention, collective, other, copy, idle; together they are `span_s`.
+        top: what took longest, longest first.
+    """
+
+    trace: str
+    device: str
+    span_s: float
+    seconds: dict[str, float]
+    top: list[NamedTime]
+
+    def share(self, kind: str) -> float:
+        """Part of the time, 0 to 1."""
+        return self.seconds.get(kind, 0.0) / self.span_s if self.span_s > 0 else 0.0
+
+
 class EngineHost(Protocol):
     """The running data plane, behind its private socket.
 
@@ -242,6 +296,9 @@ class EngineHost(Protocol):
 
     async def telemetry(self, after: int) -> TelemetryBatch:
         """Records since a sequence number."""
+
+    async def profile(self, seconds: float) -> ProfileTraces:
+        """Record the serving core for so long; `RequestRefused` if it was started without a profiler."""
 
     async def stop(self, drain_timeout_s: float) -> None:
         """Finish live requests up to the timeout, then end the host."""

@@ -89,11 +89,17 @@ class RealHost:
 
 
 @contextmanager
-def real_host(folder: Path, arguments: dict[str, Any] | None = None, space: dict[str, Any] | None = None):
+def real_host(
+    folder: Path,
+    arguments: dict[str, Any] | None = None,
+    space: dict[str, Any] | None = None,
+    engine: dict[str, Any] | None = None,
+):
     """Start an engine host on the small model and wait until it serves; ended with the context."""
     port = free_port()
+    own = {"model": str(prepare_small_model()), "port": port, "arguments": {**ARGUMENTS, **(arguments or {})}}
     settings = {
-        "engine": {"model": str(prepare_small_model()), "port": port, "arguments": {**ARGUMENTS, **(arguments or {})}},
+        "engine": {**own, **(engine or {})},
         "space": space or SPACE,
     }
     config = folder / "config.yaml"

@@ -12,7 +12,15 @@ import aiohttp
 from pydantic import BaseModel, ValidationError
 
 from reconfigure_daemon.errors import EngineHostFault, EngineHostUnreachable
-from reconfigure_daemon.ports import HostState, HotResult, SwitchProgress, SwitchReport, SwitchRequest, TelemetryBatch
+from reconfigure_daemon.ports import (
+    HostState,
+    HotResult,
+    ProfileTraces,
+    SwitchProgress,
+    SwitchReport,
+    SwitchRequest,
+    TelemetryBatch,
+)
 from reconfigure_daemon.private_socket import fault_from_json
 from reconfigure_policies.domain.configuration import KnobValue
 
@@ -24,6 +32,7 @@ ANSWER_TIMEOUT_S = 30.0
 
 #: Beyond what a command was given for its work: writing the answer, ending processes.
 GRACE_S = 60.0
+PROFILE_WRITING_TIMEOUT_S = 600.0
 
 
 class PrivateSocketClient:
@@ -46,6 +55,11 @@ class PrivateSocketClient:
         """See `EngineHost.telemetry`."""
         path = f"/v1/telemetry?after={after}"
         return _parsed(TelemetryBatch, await self._exchange("GET", path, None, self._answer_timeout_s))
+
+    async def profile(self, seconds: float) -> ProfileTraces:
+        """See `EngineHost.profile`. Traces of many layers take long to be written down."""
+        timeout_s = seconds + PROFILE_WRITING_TIMEOUT_S
+        return _parsed(ProfileTraces, await self._exchange("POST", "/v1/profile", {"seconds": seconds}, timeout_s))
 
     async def stop(self, drain_timeout_s: float) -> None:
         """See `EngineHost.stop`. A host that ends without a last word has stopped too."""

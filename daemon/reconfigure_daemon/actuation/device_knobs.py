@@ -19,6 +19,7 @@ from reconfigure_daemon.ports import (
     EngineHostLauncher,
     HostState,
     HotResult,
+    ProfileTraces,
     ProgressSink,
     SwitchReport,
     SwitchRequest,
@@ -119,6 +120,10 @@ class DeviceKnobs:
     async def telemetry(self, after: int) -> TelemetryBatch:
         """See `EngineHost.telemetry`."""
         return await self._engine.telemetry(after)
+
+    async def profile(self, seconds: float) -> ProfileTraces:
+        """See `EngineHost.profile`."""
+        return await self._engine.profile(seconds)
 
     async def stop(self, drain_timeout_s: float) -> None:
         """See `EngineHost.stop`; the cards are given back when the lease runs out."""

@@ -14,6 +14,7 @@ from reconfigure_daemon import __version__
 from reconfigure_daemon.actuation.device_helper import DeviceHelperClient
 from reconfigure_daemon.actuation.device_knobs import DeviceKnobs, DeviceLauncher
 from reconfigure_daemon.actuation.launcher import ProcessLauncher
+from reconfigure_daemon.actuation.profile_reader import read_profiles
 from reconfigure_daemon.assembly.daemon import Daemon
 from reconfigure_daemon.assembly.live_settings import LiveSettings
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_builder
@@ -84,7 +85,9 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         settings.follow(lambda changed: _follow(changed, loop, store))
         daemon = Daemon(settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices))
         learned = Learned(learning, trials, settings)
-        controller = Controller(loop, store, metrics.render, metrics.content_type, daemon.notices, clock, learned)
+        controller = Controller(
+            loop, store, metrics.render, metrics.content_type, daemon.notices, clock, learned, read_profiles
+        )
         runner = await serve(controller, listener, _token(settings()))
         held.push_async_callback(runner.cleanup)
         log.info("control API at http://%s:%d", settings().control_api.host, settings().control_api.port)

@@ -14,6 +14,9 @@ from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, Reque
 DEFAULT_URL = "http://127.0.0.1:9400"
 ANSWER_TIMEOUT_S = 10.0
 
+#: For writing traces and reading them.
+PROFILE_TIMEOUT_S = 900.0
+
 #: What is learned from may have to be fitted before there is an answer.
 LEARNING_TIMEOUT_S = 60.0
 
@@ -85,6 +88,16 @@ class ControlApiClient:
         """
         body = json.dumps({"source": "cli", **request}).encode()
         return self._exchange("POST", "/v1/intents", body, None, lambda response: _last_line(response, progress))
+
+    def profile(self, seconds: float) -> Any:
+        """Where the running configuration's time goes, a `ProfileView`; takes as long as recording and reading do.
+
+        Raises:
+            DaemonUnreachable: if nobody answers there.
+            ControlApiFault: if the daemon refuses.
+        """
+        body = json.dumps({"seconds": seconds}).encode()
+        return self._exchange("POST", "/v1/profile", body, seconds + PROFILE_TIMEOUT_S, _whole_answer)
 
     def _exchange(
         self,

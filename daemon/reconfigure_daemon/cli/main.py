@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -22,8 +23,12 @@ EXAMPLES = """Examples:
 """
 
 
+#: Verbs that bring what no other one uses: an HTTP client, the control API's messages. Each is its module's function.
+_LOADED_WHEN_ASKED = ("replay", "profile")
+
+
 class Verbs(TyperGroup):
-    """Tells every fault in one line and its exit code, and loads `replay` only when it is asked for."""
+    """Tells every fault in one line and its exit code, and loads large verbs only when they are asked for."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; a fault ends in a sentence, not in a traceback."""
@@ -34,16 +39,15 @@ class Verbs(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The verbs in the order of the help text."""
-        return [*super().list_commands(ctx), "replay"]
+        return [*super().list_commands(ctx), *_LOADED_WHEN_ASKED]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A verb by its name."""
-        if cmd_name != "replay":
+        if cmd_name not in _LOADED_WHEN_ASKED:
             return super().get_command(ctx, cmd_name)
-        from reconfigure_daemon.cli.replay import replay  # here: it brings an HTTP client that no other verb uses
-
+        verb = getattr(import_module(f"reconfigure_daemon.cli.{cmd_name}"), cmd_name)
         loader = typer.Typer(add_completion=False)
-        loader.command("replay")(replay)
+        loader.command(cmd_name)(verb)
         return typer.main.get_command(loader)
 
 

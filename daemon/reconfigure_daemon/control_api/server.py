@@ -17,6 +17,7 @@ from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
 from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
 from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult
+from reconfigure_daemon.control_api.profiles import ProfileEndpoint, ReadProfiles
 from reconfigure_daemon.control_api.views import calendar_view, decision_view, plan_view, result_view, status_view
 from reconfigure_daemon.control_loop import ControlLoop, Handled, new_intent
 from reconfigure_daemon.errors import RequestInvalid
@@ -47,6 +48,7 @@ class Controller:
         notices: what an operator should know.
         clock: for uptime and intents.
         learned: what was learned; None in a daemon that learns nothing.
+        read_profiles: reads traces; None in a daemon that cannot.
     """
 
     loop: ControlLoop
@@ -56,6 +58,7 @@ class Controller:
     notices: Callable[[], list[str]]
     clock: Clock
     learned: Learned | None = None
+    read_profiles: ReadProfiles | None = None
 
 
 async def serve(controller: Controller, listener: socket.socket, token: str | None) -> web.AppRunner:
@@ -81,6 +84,9 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
             web.post("/v1/intents", endpoints.intents),
         ]
     )
+    if controller.read_profiles is not None:
+        profiles = ProfileEndpoint(controller.loop, controller.read_profiles)
+        application.add_routes([web.post("/v1/profile", profiles.profile)])
     if controller.learned is not None:
         application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
     runner = web.AppRunner(

@@ -21,6 +21,7 @@ from reconfigure_daemon.ports import (
     HostState,
     Journal,
     LoopMetrics,
+    ProfileTraces,
     ProgressSink,
     SwitchMode,
     SwitchProgress,
@@ -135,6 +136,17 @@ class Decisions:
         kind: Literal["hot", "switch"] = "hot" if decision.is_hot else "switch"
         with self.slot.taken(ActionState(kind=kind, since=self._clock.wall(), phase="decide", detail=detail)):
             return await self._carry_out(host, await self.record(decision, before), None)
+
+    async def profile(self, seconds: float, host: EngineHost) -> ProfileTraces:
+        """Record the serving core, as the one action that runs; nothing is decided or changed.
+
+        Raises:
+            ActionInProgress: if another action runs.
+            RequestRefused: if the engine has no profiler.
+        """
+        since = self._clock.wall()
+        with self.slot.taken(ActionState(kind="profile", since=since, phase="record", detail=f"for {seconds:g} s")):
+            return await host.profile(seconds)
 
     async def record(self, decision: Decision, before: Configuration) -> DecisionRecord:
         """Store a decision before it acts, and say it once."""

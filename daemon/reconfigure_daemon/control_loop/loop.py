@@ -18,7 +18,7 @@ from reconfigure_daemon.control_loop.sampling import Sampler
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced, target_of
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, ReconfigureError
-from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProgressSink
+from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProfileTraces, ProgressSink
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import Plan
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
@@ -140,6 +140,17 @@ class ControlLoop:
         """
         work = self._note(intent) if _is_only_noted(intent) else self._act(intent, on_progress)
         return await asyncio.shield(self._begin(work))
+
+    async def profile(self, seconds: float) -> ProfileTraces:
+        """Record where the running configuration's time goes; goes on even if whoever waits is cancelled.
+
+        Raises:
+            ActionInProgress: if another action runs.
+            RequestRefused: if the engine was started without a profiler.
+            EngineHostUnreachable: if there is no engine host.
+        """
+        await self._let_the_governor_finish()
+        return await asyncio.shield(self._begin(self.decisions.profile(seconds, self.keeper.host)))
 
     async def close(self) -> None:
         """Let go of actions that run; the engine host sees them through, and the next start reads them back."""

@@ -17,7 +17,7 @@ from reconfigure_daemon.emulated_engine.live_engine import LiveEngine
 from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_daemon.emulated_engine.switching import Moved, Switching
-from reconfigure_daemon.errors import ActionInProgress, EngineHostFault
+from reconfigure_daemon.errors import ActionInProgress, EngineHostFault, RequestRefused
 from reconfigure_daemon.ports import (
     ActionState,
     Capabilities,
@@ -25,6 +25,7 @@ from reconfigure_daemon.ports import (
     HostPhase,
     HostState,
     HotResult,
+    ProfileTraces,
     SwitchMode,
     SwitchProgress,
     SwitchReport,
@@ -169,6 +170,10 @@ class EmulatedHost:
                 return self._report("rolled_back", mode, str(failure), started_s, switching.moved)
             self._deployed(configuration, switching.moved.phases_s.get("boot", 0.0))
             return self._report("applied", mode, f"{mode} switch", started_s, switching.moved)
+
+    async def profile(self, seconds: float) -> ProfileTraces:  # the port's
+        """See `ports.EngineHost.profile`; there is nothing to record."""
+        raise RequestRefused("an emulated engine runs no kernels, so there is nothing to profile; use engine.kind vllm")
 
     async def telemetry(self, after: int) -> TelemetryBatch:
         """See `ports.EngineHost.telemetry`."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from reconfigure_daemon.engine_host.small_model import NAME as SMALL_MODEL
@@ -34,6 +36,7 @@ def command_line(
     given: dict[str, Any] = {
         "shutdown_timeout": int(engine.drain_timeout_s),
         **defaults(engine.model),
+        **(profiler(settings.paths.runtime / "profiles") if engine.profiler else {}),
         **engine.arguments,
         **cold_values(space, configuration),
         **(boot_maxima(space) if live_switching else boot_values(configuration)),
@@ -54,6 +57,19 @@ def defaults(model: str) -> dict[str, Any]:
 
     name = {"served_model_name": SMALL_MODEL} if model == "auto" else {}  # rather than the cache's long path
     return {**name, **({"enforce_eager": True} if current_platform.is_cpu() else {})}
+
+
+def profiler(folder: Path) -> dict[str, Any]:
+    """Torch's profiler, ready to be started; only the workers' own time, and in the form that is written fastest."""
+    config = {
+        "profiler": "torch",
+        "torch_profiler_dir": str(folder),
+        "torch_profiler_with_stack": False,
+        "torch_profiler_use_gzip": False,
+        "torch_profiler_dump_cuda_time_total": False,
+        "ignore_frontend": True,
+    }
+    return {"profiler_config": json.dumps(config)}
 
 
 def cold_values(space: ConfigurationSpace, configuration: Mapping[str, KnobValue]) -> dict[str, KnobValue]:

@@ -9,13 +9,13 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter
 
-from reconfigure_daemon.engine_host import arguments, memory
+from reconfigure_daemon.engine_host import arguments, memory, profiler
 from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
@@ -32,6 +32,7 @@ from reconfigure_daemon.ports import (
     HostPhase,
     HostState,
     HotResult,
+    ProfileTraces,
     SwitchMode,
     SwitchProgress,
     SwitchReport,
@@ -44,7 +45,8 @@ from reconfigure_policies.domain.steps import StepTotals
 
 log = logging.getLogger(__name__)
 
-ActionKind = Literal["boot", "hot", "switch", "recover", "stop"]
+ActionKind = Literal["boot", "hot", "switch", "recover", "profile", "stop"]
+_T = TypeVar("_T")
 READ_TIMEOUT_S = 0.5
 
 
@@ -188,10 +190,8 @@ class VllmHost:
         """See `ports.EngineHost.switch`. Goes on when the caller goes away."""
         configuration = self._space.default().with_changes(request.configuration)
         self._space.check(configuration)
-        task = asyncio.ensure_future(self._switch(request, configuration, on_progress or (lambda _: None)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(task)
+        switching = self._switch(request, configuration, on_progress or (lambda _: None))
+        return await asyncio.shield(self._kept(switching))
 
     async def _switch(
         self, request: SwitchRequest, configuration: Configuration, on_progress: Callable[[SwitchProgress], None]
@@ -260,6 +260,21 @@ class VllmHost:
             host_id=self._host_id, now_s=time.monotonic(), next_after=next_after, dropped=dropped,
             records=records, totals=self.ledger.totals(), steps=steps,
         )  # fmt: skip
+
+    async def profile(self, seconds: float) -> ProfileTraces:
+        """See `ports.EngineHost.profile`. Goes on when the caller goes away."""
+        core = self._router.serving
+        return await asyncio.shield(self._kept(self._profile(core, profiler.trace_folder(core.config), seconds)))
+
+    async def _profile(self, core: Core, folder: Path, seconds: float) -> ProfileTraces:
+        with self._acting("profile"):  # nothing changes meanwhile: it is a profile of one configuration
+            return await profiler.record(core, folder, seconds)
+
+    def _kept(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self, drain_timeout_s: float) -> None:
         """See `ports.EngineHost.stop`: new requests wait at the door, live ones end, then vLLM's own shutdown."""

@@ -35,7 +35,7 @@ CORE_NAMES = (
     "vllm.v1.core.sched.interface:PauseState.PAUSED_ALL",
     "vllm.v1.request:Request.append_output_token_ids",
     "vllm.v1.worker.gpu_input_batch:InputBatch.add_request",
-    "vllm.v1.engine.core:EngineCore",
+    "vllm.v1.engine.core:EngineCore.profile",
     "vllm.v1.engine.core:EngineCoreProc._handle_client_request",
     "vllm.v1.engine:EngineCoreRequestType.UTILITY",
 )

@@ -15,7 +15,7 @@ from aiohttp.typedefs import Handler
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from reconfigure_daemon.errors import EngineHostFault, ReconfigureError, RequestInvalid
-from reconfigure_daemon.ports import EngineHost, Message, SwitchProgress, SwitchReport, SwitchRequest
+from reconfigure_daemon.ports import MOST_PROFILED_S, EngineHost, Message, SwitchProgress, SwitchReport, SwitchRequest
 from reconfigure_daemon.private_socket.faults import fault_to_json
 from reconfigure_daemon.private_socket.listener import file_id, listen
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace, KnobValue
@@ -35,6 +35,12 @@ class StopRequest(Message):
     """The body of `POST /v1/stop`."""
 
     drain_timeout_s: float = Field(ge=0)
+
+
+class ProfileRequest(Message):
+    """The body of `POST /v1/profile`."""
+
+    seconds: float = Field(gt=0, le=MOST_PROFILED_S)
 
 
 async def serve(host: EngineHost, path: Path, routes: Iterable[web.AbstractRouteDef] = ()) -> web.AppRunner:
@@ -63,6 +69,7 @@ def _application(host: EngineHost, routes: Iterable[web.AbstractRouteDef]) -> we
             web.post("/v1/knobs", endpoints.knobs),
             web.post("/v1/switch", endpoints.switch),
             web.get("/v1/telemetry", endpoints.telemetry),
+            web.post("/v1/profile", endpoints.profile),
             web.post("/v1/stop", endpoints.stop),
             *routes,
         ]
@@ -89,6 +96,10 @@ class _Endpoints:
         if not (after.isascii() and after.isdigit()):
             raise RequestInvalid(f"after={after!r} is not a sequence number; give the last answer's next_after, or 0")
         return _answer(await self._host.telemetry(int(after)))
+
+    async def profile(self, request: web.Request) -> web.Response:
+        wanted = _parsed(TypeAdapter(ProfileRequest), await request.read())
+        return _answer(await self._host.profile(wanted.seconds))
 
     async def stop(self, request: web.Request) -> web.Response:
         wanted = _parsed(TypeAdapter(StopRequest), await request.read())

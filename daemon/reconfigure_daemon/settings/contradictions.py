@@ -144,6 +144,8 @@ def _arguments(settings: Settings) -> Iterator[Contradiction]:
         name, at = given.replace("-", "_"), ("engine", "arguments", given)
         if name in settings.space:
             yield at, f"{name} is also a knob of the space, which decides its value; remove one of the two"
+        elif name == "profiler_config" and settings.engine.profiler:
+            yield at, "engine.profiler sets it; remove one of the two"
         elif name in _OWN_KEYS:
             yield at, f"{name} has a key of its own; set {_OWN_KEYS[name]} instead"
 

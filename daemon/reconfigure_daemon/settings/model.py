@@ -74,6 +74,7 @@ class EngineSettings(Section):
     host: Host = "127.0.0.1"
     port: Port = 8000
     arguments: dict[ArgumentName, Argument] = {}  # passed to `vllm serve` as --key value
+    profiler: bool = False  # lets `reconfigure profile` record the running core
     start_timeout_s: Seconds = 600
     drain_timeout_s: Seconds = 120
 

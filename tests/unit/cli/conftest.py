@@ -38,7 +38,17 @@ from reconfigure_daemon.control_api.messages import (
     SpanView,
     StatusView,
 )
-from reconfigure_daemon.ports import Capabilities, DeploymentState, HostPhase, HostState, SwitchMode, SwitchProgress
+from reconfigure_daemon.control_api.profiles import ProfileView
+from reconfigure_daemon.ports import (
+    Capabilities,
+    DeploymentState,
+    DeviceProfile,
+    HostPhase,
+    HostState,
+    NamedTime,
+    SwitchMode,
+    SwitchProgress,
+)
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import Objective
@@ -225,6 +235,26 @@ SURROGATE = SurrogateView(
         )
     ],
 )
+PROFILE = ProfileView(
+    configuration={"block_size": 32},
+    engine="vllm 0.24.0",
+    seconds=5.01,
+    writing_s=1.4,
+    live_requests=8,
+    devices=[
+        DeviceProfile(
+            trace="/run/profiles/rank0.pt.trace.json",
+            device=device,
+            span_s=5.0,
+            seconds={"gemm": 2.5, "attention": 0.5, "collective": 0.25, "other": 0.5, "copy": 0.0, "idle": 1.25},
+            top=[
+                NamedTime(name="nvjet_tst_192x128_64x4", kind="gemm", seconds=2.0, calls=900),
+                NamedTime(name="flash::flash_fwd_splitkv_kernel<...>", kind="attention", seconds=0.5, calls=300),
+            ],
+        )
+        for device in ("GPU 0", "GPU 1")
+    ],
+)
 LEARNED = {"/v1/pareto": PARETO, "/v1/explanation": EXPLANATION, "/v1/surrogate": SURROGATE}
 
 
@@ -259,6 +289,8 @@ class Daemon:
     learned: dict[str, dict] = field(default_factory=lambda: {path: dumped(view) for path, view in LEARNED.items()})
     exported: bytes = b'{"format": "reconfigure-trials"}\n{"at": 1}\n{"at": 2}\n'
     imported: list[bytes] = field(default_factory=list)
+    profile: dict = field(default_factory=lambda: dumped(PROFILE))
+    profiled: list[dict] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
 
     async def answer_get(self, request: web.Request) -> web.Response:
@@ -293,6 +325,10 @@ class Daemon:
             await response.write(json.dumps(line).encode() + b"\n")
         return response
 
+    async def answer_profile(self, request: web.Request) -> web.Response:
+        self.profiled.append(await request.json())
+        return self.faulty() if self.fault else web.json_response(self.profile)
+
     async def take_trials(self, request: web.Request) -> web.Response:
         self.imported.append(await request.read())
         return self.faulty() if self.fault else web.json_response({"taken": 2, "known": 1})
@@ -311,6 +347,7 @@ def daemon(monkeypatch):
         application = web.Application()
         application.router.add_get("/{path:.*}", answers.answer_get)
         application.router.add_post("/v1/intents", answers.answer_intent)
+        application.router.add_post("/v1/profile", answers.answer_profile)
         application.router.add_post("/v1/trials", answers.take_trials)
         runner = web.AppRunner(application)
         await runner.setup()

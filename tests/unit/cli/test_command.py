@@ -132,6 +132,7 @@ def test_help_lists_every_verb():
         "resume",
         "pareto",
         "replay",
+        "profile",
         "config",
     )
     assert [verb for verb in verbs if not re.search(rf"│ {verb} ", listed)] == []

@@ -41,10 +41,10 @@ class Api:
         async with self.session.get(path, **options) as answer:
             return answer.status, await answer.json()
 
-    async def post(self, body, **options):
+    async def post(self, body, path="/v1/intents", **options):
         data = body if isinstance(body, bytes) else None
         json = None if isinstance(body, bytes) else body
-        async with self.session.post("/v1/intents", data=data, json=json, **options) as answer:
+        async with self.session.post(path, data=data, json=json, **options) as answer:
             return answer.status, await answer.json()
 
 
@@ -53,7 +53,7 @@ def running_api(tmp_path):
     """Starts an API; `serving=False` does not wait for the engine."""
 
     @asynccontextmanager
-    async def run(token=None, emulation=None, serving=True, schedules=None):
+    async def run(token=None, emulation=None, serving=True, schedules=None, read_profiles=None):
         settings = QUICK if schedules is None else _with_schedules(schedules)
         launcher = simulated.InProcessLauncher(emulation=emulation or Emulation(boot_s=0))
         async with simulated.Controller.running(tmp_path, launcher, settings) as controller:
@@ -71,7 +71,7 @@ def running_api(tmp_path):
             )
             seen = Controller(
                 controller.loop, controller.store, metrics.render, metrics.content_type, lambda: ["a notice"],
-                controller.clock, Learned(learning, trials, lambda: QUICK),
+                controller.clock, Learned(learning, trials, lambda: QUICK), read_profiles,
             )  # fmt: skip
             listener = socket.create_server(("127.0.0.1", 0))
             runner = await serve(seen, listener, token)
