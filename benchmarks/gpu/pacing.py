@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -75,11 +74,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
         with EnergyTrack() as energy:
             idle_w = await idle_power_w(energy)
-            async with Recorder(host, energy) as recorder:
+            async with Recorder(host, energy, arguments.recording):
                 stretches = await walk(daemon, host, energy, arguments, console)
         await host.close()
-    if arguments.recording is not None:
-        arguments.recording.write_text(json.dumps(recorder.recording()), encoding="utf-8")
     return findings_of(stretches, idle_w, arguments, energy.source)
 
 
@@ -166,7 +163,7 @@ def main() -> int:
     parser.add_argument("--measure", type=float, default=20.0, help="seconds of each pace that count (default: 20)")
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (default: 1)")
-    parser.add_argument("--recording", type=Path, help="keep every reading of the engine in this file")
+    parser.add_argument("--recording", type=Path, help="keep every reading of the engine in this .jsonl.gz")
     return command.run("gpu.pacing", parser, measure)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import TypeAdapter
@@ -21,34 +24,39 @@ _KNOBS = ("pacing_interval_s", "max_num_seqs", "max_num_batched_tokens")
 
 
 class Recorder:
-    """A context: inside it, telemetry, hot knobs and joules are read about once a second."""
+    """A context: inside it, telemetry, hot knobs and joules are read about once a second, and written at once.
 
-    def __init__(self, host: EngineHost, energy: EnergyTrack) -> None:
+    Args:
+        host: the engine.
+        energy: of its machine.
+        path: a JSON document per line, compressed; None to record nothing.
+    """
+
+    def __init__(self, host: EngineHost, energy: EnergyTrack, path: Path | None) -> None:
         self._host = host
         self._energy = energy
-        self._entries: list[dict[str, Any]] = []
-        self._task: asyncio.Task[None]
+        self._path = path
+        self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._record())
+        if self._path is not None:
+            self._task = asyncio.create_task(self._record(self._path))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
 
-    def recording(self) -> list[dict[str, Any]]:
-        """Every reading, in JSON's types."""
-        return self._entries
-
-    async def _record(self) -> None:
+    async def _record(self, path: Path) -> None:
         after, due_s = 0, time.monotonic()
         while True:
             with suppress(ReconfigureError):  # an engine that is being changed answers again later
                 batch, state = await self._host.telemetry(after), await self._host.state()
                 after = batch.next_after
-                self._entries.append(self._entry(batch, state))
+                with gzip.open(path, "at", encoding="utf-8") as lines:  # whole lines survive whatever ends the run
+                    lines.write(json.dumps(self._entry(batch, state)) + "\n")
             due_s += INTERVAL_S
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
 
@@ -60,11 +68,13 @@ class Recorder:
         }
 
 
-def samples_of(recording: list[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], EngineSample]]:
+def samples_of(path: Path) -> Iterator[tuple[Mapping[str, Any], EngineSample]]:
     """What a governor would have been shown: the knobs of each second and what happened in it."""
     batches = TypeAdapter(TelemetryBatch)
     earlier: EngineReading | None = None
-    for entry in recording:
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        entries = [json.loads(line) for line in lines]
+    for entry in entries:
         batch = batches.validate_python(entry["batch"])
         reading = EngineReading(batch.totals, batch.steps, entry["energy_j"])
         sample = None if earlier is None else sample_between(earlier, reading, tuple(batch.records))

@@ -113,8 +113,7 @@ class Bench:
 
     async def slice(self, number: int, tpot_limit_s: float | None, length_s: float) -> Slice:
         """One arm on one stretch of the trace."""
-        if tpot_limit_s is not None:
-            await self.daemon.reload({"slo": {"ttft_s": self.arguments.ttft, "tpot_s": tpot_limit_s}})
+        await self.prepare(tpot_limit_s)
         start_s = self.arguments.start + max(number, 0) * self.arguments.slice
         plan = plan_of(self.arguments.trace, PlanOptions(start_s=start_s, limit_s=length_s))
         url = self.stock_url if tpot_limit_s is None else self.daemon.engine_url
@@ -135,6 +134,14 @@ class Bench:
             judged = replace(judged, controller_cores=cores, pacing_interval_s=pace_s)
         self.tell(judged)
         return judged
+
+    async def prepare(self, tpot_limit_s: float | None) -> None:
+        """Give the daemon its limit; while stock serves it is paused, since the card's joules are not its own then."""
+        if tpot_limit_s is None:
+            await self.daemon.intend({"kind": "pause"})
+            return
+        await self.daemon.reload({"slo": {"ttft_s": self.arguments.ttft, "tpot_s": tpot_limit_s}})
+        await self.daemon.intend({"kind": "resume"})
 
     def tell(self, judged: Slice) -> None:
         """One line for who watches."""
@@ -181,13 +188,11 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         console.print("stock vLLM and the daemon serve")
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
         with EnergyTrack() as energy:
-            async with Recorder(host, energy) as recorder:
+            async with Recorder(host, energy, arguments.recording):
                 slices = [Slice.of_json(kept) for kept in earlier]
                 bench = Bench(arguments, console, daemon, stock_url, energy, slices)
                 await bench.run()
         await host.close()
-        if arguments.recording is not None:
-            arguments.recording.write_text(json.dumps(recorder.recording()), encoding="utf-8")
         log = (daemon.folder / "controller.log").read_text(errors="replace").splitlines()
     findings = findings_of(bench.slices, arguments, energy.source)
     findings.details["controller_log"] = [line for line in log if "Adjust" in line or "service level" in line]
@@ -280,7 +285,7 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=30.0, help="of a slice, that do not count (default: 30)")
     parser.add_argument("--rehearsal", type=float, default=60.0, help="seconds before the first slice (default: 60)")
     parser.add_argument("--block-size", type=int, default=16, help="of the daemon's KV cache (default: 16)")
-    parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this file")
+    parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this .jsonl.gz")
     parser.add_argument("--keep", type=Path, help="write the slices so far here, after each")
     parser.add_argument("--add-to", type=Path, help="a result whose slices count, too")
     return command.run("gpu.trace", parser, measure)

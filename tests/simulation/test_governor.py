@@ -11,6 +11,7 @@ import pytest
 
 from reconfigure_daemon.emulated_engine.requests import Arrival
 from reconfigure_policies.decision.governor import GovernorLimits, stock_cost, view
+from reconfigure_policies.domain.configuration import ConfigurationSpace, Knob, Tier
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from tests.simulation.governed import INTERVALS_S, SLO, SPACE, attainment, governed, quantile, ungoverned
 from tests.simulation.plant import poisson
@@ -18,7 +19,7 @@ from tests.simulation.plant import poisson
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 
 
-@pytest.mark.parametrize(("rate_rps", "share_of_stock"), [(2, 0.45), (10, 0.40), (30, 0.56)])
+@pytest.mark.parametrize(("rate_rps", "share_of_stock"), [(2, 0.50), (10, 0.54), (30, 0.76)])
 def test_it_comes_close_to_the_best_fixed_pace(rate_rps, share_of_stock):
     """At steady loads it costs at most 8 % more than the cheapest fixed interval inside the SLO, found by a sweep."""
     arrivals = poisson(rate_rps, 300, seed=rate_rps)
@@ -62,6 +63,16 @@ def test_a_tenfold_burst_gets_everything_back_at_once(duration_s):
     assert run.intervals_s[-1] == run.intervals_s[119]  # and afterwards it saves again
 
 
+def test_a_fine_grid_is_walked_to_its_end():
+    """Where the next values each save little and only the whole way is worth it, it still goes the whole way."""
+    fine = tuple(s / 1000 for s in range(0, 48, 2))
+    knobs = (Knob("pacing_interval_s", Tier.HOT, fine, 0.0), *SPACE.knobs[1:])
+    arrivals = poisson(5, 240, 1200, 250, seed=5)
+    run = governed(arrivals, 240, space=ConfigurationSpace(knobs))
+    assert run.intervals_s[-1] >= 0.04
+    assert attainment(run.records) >= 0.99
+
+
 def test_an_slo_that_no_setting_meets_gets_the_fastest_one_and_is_told_once():
     """4 ms for a step that takes 4.8: nothing is paced, and the reason has the numbers."""
     run = governed(poisson(10, 120), 120, ServiceLevelObjective(tpot_s=0.004))
@@ -86,7 +97,7 @@ def test_a_load_that_pacing_could_not_carry_is_not_paced_that_slowly():
 
 def test_long_prompts_beside_a_short_tpot_get_a_smaller_budget():
     """Steps of 8192 tokens would break 50 ms at any pace; the budget becomes one that a reader can wait for."""
-    arrivals = poisson(12, 240, 3000, 20, seed=4)
+    arrivals = poisson(12, 240, 4000, 20, seed=4)
     run, stock = governed(arrivals, 240), ungoverned(arrivals, 240)
     assert attainment(stock.records) < 0.9
     assert attainment(run.records) >= 0.99
@@ -107,9 +118,9 @@ def test_status_tells_what_stock_would_cost():
     assert 0.9 < shown.ttft_headroom < 1
 
 
-@pytest.mark.parametrize(("tpot_s", "share_of_stock"), [(0.2, 0.45), (0.05, 0.55)])
+@pytest.mark.parametrize(("tpot_s", "share_of_stock"), [(0.2, 0.53), (0.05, 0.57)])
 def test_a_recorded_chat_service(tpot_s, share_of_stock):
-    """A quarter of an hour of Azure's conversations at recorded speed: in time, for about a third of the energy."""
+    """A quarter of an hour of Azure's conversations at recorded speed: in time, for half of the energy."""
     slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=tpot_s)
     arrivals = _azure("azure_2023_conv", 900)
     run, stock = governed(arrivals, 900, slo, warm_s=60), ungoverned(arrivals, 900, warm_s=60)

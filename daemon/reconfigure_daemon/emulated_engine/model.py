@@ -1,9 +1,9 @@
 """How long a step takes and what it costs: a model of a GPU that decodes, never a measurement.
 
 The defaults are shaped after a 7-billion-parameter model (32 layers, 8 key-value heads of 128) in bfloat16 on one
-H200: 4.8 ms for a step of few tokens, 125 W idle, about 550 W at ten requests of 512 + 128 tokens a second. Mean power
-at 2, 10 and 30 such requests a second, paced and not, lies within a fifth of what was measured there
-(tests/unit/emulated_engine/test_model.py).
+H200: 4.8 ms for a step of few tokens, 121 W idle, about 570 W under the conversations of Azure's trace. Mean power
+under that trace, unpaced and at five paces, lies within a tenth of what was measured there
+(benchmarks/results/gpu.pacing.json, tests/unit/emulated_engine/test_model.py).
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ class EngineModel:
         compute_s_per_token: arithmetic of one token; it hides behind the weights until a few hundred tokens.
         kv_read_s_per_token: attention over one token of context.
         step_energy_base_j: energy above idle of a step, whatever its batch.
-        prefill_energy_j_per_token, decode_energy_j_per_token: energy above idle that each token adds.
-        back_to_back_factor: how much dearer a step is when no rest came before it; a GPU that never rests runs at
-            higher clocks and hotter.
+        prefill_energy_j_per_token: energy above idle that each prompt token adds; steps of a few thousand are over
+            before the card throttles, and cost more than the card's sustained rate suggests.
+        decode_energy_j_per_token: likewise of an output token, with attention over some 1,300 tokens of context.
+        back_to_back_factor: how much dearer a step is when no rest came before it.
         idle_power_w: all devices of the deployment, doing nothing.
         boot_power_w: above idle while a deployment boots.
         kv_capacity_tokens: tokens of context that fit.
@@ -34,13 +35,13 @@ class EngineModel:
 
     step_overhead_s: float = 0.0008
     weight_read_s: float = 0.0039
-    compute_s_per_token: float = 20e-6
-    kv_read_s_per_token: float = 34e-9
-    step_energy_base_j: float = 1.7
-    prefill_energy_j_per_token: float = 4.5e-3
-    decode_energy_j_per_token: float = 4e-3
-    back_to_back_factor: float = 1.25
-    idle_power_w: float = 125.0
+    compute_s_per_token: float = 15e-6
+    kv_read_s_per_token: float = 40e-9
+    step_energy_base_j: float = 1.6
+    prefill_energy_j_per_token: float = 20e-3
+    decode_energy_j_per_token: float = 25e-3
+    back_to_back_factor: float = 1.0
+    idle_power_w: float = 121.0
     boot_power_w: float = 80.0
     kv_capacity_tokens: int = 800_000
 

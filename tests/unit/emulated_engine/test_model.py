@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,12 @@ from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
 from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
 from reconfigure_daemon.emulated_engine.requests import Arrival
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
+from reconfigure_daemon.load_generation.plan import PlanOptions, plan_replay
+from reconfigure_daemon.load_generation.trace_reader import TraceReader
+
+PROJECT = Path(__file__).parents[3]
+MEASURED = PROJECT / "benchmarks" / "results" / "gpu.pacing.json"
+TRACE = PROJECT.parent / "shared" / "traces" / "azure_2023_conv.csv.gz"
 
 SIMULATED_S = 120.0
 
@@ -31,25 +39,24 @@ def energy_per_token_j(*args, **kwargs):
     return scheduler.energy_j / scheduler.totals().output_tokens
 
 
-@pytest.mark.parametrize(
-    ("rate_rps", "interval_s", "measured_w"),
-    [
-        (2, 0, 399),
-        (2, 0.030, 187),
-        (10, 0, 557),
-        (10, 0.010, 332),
-        (10, 0.020, 242),
-        (10, 0.030, 209),
-        (10, 0.045, 186),
-        (30, 0, 619),
-        (30, 0.020, 305),
-        (30, 0.030, 267),
-    ],
-)
-def test_mean_power_is_near_the_measured(rate_rps, interval_s, measured_w):
-    """Within a fifth of what an H200 drew at the same load and pacing interval."""
-    scheduler, _ = replay(rate_rps, interval_s)
-    assert scheduler.energy_j / SIMULATED_S == pytest.approx(measured_w, rel=0.2)
+def test_mean_power_is_near_the_measured():
+    """Under the recorded conversations it is within a tenth of what an H200 drew, unpaced and at every pace."""
+    measured = json.loads(MEASURED.read_text())
+    options = PlanOptions(start_s=measured["arguments"]["start"], limit_s=400)
+    if not TRACE.exists():
+        pytest.skip(f"{TRACE} is not here; put Azure's trace of 2023 there")
+    requests = plan_replay(TraceReader(TRACE), options).requests
+    scheduler = EmulatedScheduler(EngineModel(), SchedulerKnobs(max_num_seqs=256))
+    for request in requests:
+        scheduler.submit(Arrival(str(request.index), request.due_s, request.prompt_tokens, request.output_tokens))
+    stretches = measured["details"]["stretches"]
+    begun_s = stretches[0]["began_s"] - 5.0
+    for stretch in stretches:
+        scheduler.set_knobs(scheduler.knobs.changed({"pacing_interval_s": stretch["pacing_interval_s"]}))
+        scheduler.advance(stretch["began_s"] - begun_s)
+        before_j = scheduler.energy_j
+        scheduler.advance(stretch["ended_s"] - begun_s)
+        assert scheduler.energy_j - before_j == pytest.approx(stretch["energy_j"], rel=0.1)
 
 
 def test_a_step_of_few_tokens_takes_what_was_measured():
@@ -62,7 +69,7 @@ def test_pacing_saves_energy_at_low_load(rate_rps):
     """Fewer, fuller steps cost fewer joules per token, the more so the longer the interval."""
     per_token_j = [energy_per_token_j(rate_rps, interval_s) for interval_s in (0.0, 0.01, 0.02, 0.03)]
     assert per_token_j == sorted(per_token_j, reverse=True)
-    assert per_token_j[-1] < 0.6 * per_token_j[0]
+    assert per_token_j[-1] < 0.65 * per_token_j[0]
 
 
 def test_pacing_past_capacity_makes_the_queue_grow():
@@ -92,7 +99,7 @@ def test_fewer_gpus_save_energy_and_give_up_throughput():
 @pytest.mark.parametrize(
     ("configuration", "change"),
     [
-        ({"kv_cache_dtype": "fp8"}, {"kv_read_s_per_token": 17e-9, "kv_capacity_tokens": 1_600_000}),
+        ({"kv_cache_dtype": "fp8"}, {"kv_read_s_per_token": 20e-9, "kv_capacity_tokens": 1_600_000}),
         ({"enforce_eager": True}, {"step_overhead_s": 0.0048}),
         ({"enforce_eager": False, "block_size": 32, "kv_cache_dtype": "auto"}, {}),
     ],

@@ -15,8 +15,11 @@ from reconfigure_policies.decision.governor.tails import Latency
 from reconfigure_policies.domain.configuration import KnobValue
 from reconfigure_policies.step_cost import Setting
 
-#: After an alarm nothing is slowed down for this long.
-_CALM_S = 5.0
+#: After an alarm nothing is slowed down for this long: a surge that lasts is served at full speed until it is the rule.
+_CALM_S = 20.0
+
+#: What broke a tail is over when no request came near its limit for this long.
+_OVER_S = 5.0
 
 #: Searches of the whole space are this far apart.
 _SEARCH_S = 5.0
@@ -91,7 +94,7 @@ class _Turn:
         """Measured tails come too near: go on with less, or say that nothing is left to give back."""
         why = f"{latency} came too near to its limit for more than {1 - self.limits.slo.attainment:.2g} of the requests"
         if self.setting == self.fastest:
-            if self.state.elapsed_s > self.state.near_s + _CALM_S:
+            if self.state.elapsed_s > self.state.near_s + _OVER_S:
                 return self.seek()  # what broke the tail, e.g. a burst, is over
             return self.unmet(why)
         if latency is Latency.TTFT:  # arrivals break the pace, so a little less of it would not help them
@@ -117,15 +120,15 @@ class _Turn:
         return self.to(self.fastest, f"no setting holds the service level: {why}")
 
     def cheaper(self) -> Governed:
-        """Move to the cheapest setting, if that is worth it."""
+        """Move towards the cheapest setting, if going all the way is worth it."""
         best = self.search.best(_GROWTH)
         if best is None:
             return self.met()
-        target = self._within_reach(best)
-        now, then = self.search.expected(self.setting), self.search.expected(target)
+        now, then = self.search.expected(self.setting), self.search.expected(best)
         if then.energy_per_output_token_j > (1 - _WORTH) * now.energy_per_output_token_j:
             return self.met()
-        return self.to(target, cheaper_words(self.state.load, self.limits, now, then))
+        target = self._within_reach(best)
+        return self.to(target, cheaper_words(self.state.load, self.limits, now, self.search.expected(target)))
 
     def faster(self) -> Setting | None:
         """The cheapest setting that holds and is not paced more slowly than the present one; None if there is none."""
