@@ -6,19 +6,22 @@
     front = pareto_front(forecasts)
     suggestions = suggest(surrogates, candidates, context, slo)    # what to try next
 
-Everything is pure: the same trials, options and seed give the same answers. The functions import torch, GPyTorch and
-BoTorch when they are first called and not before, so that whoever only handles trials stays small.
+Everything is pure: the same trials, options and seed give the same answers. The functions import numpy and scipy when
+they are first called and not before, so that whoever only handles trials stays small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.errors import (
+    ObjectiveNotMeasured,
     SurrogateCannotBeFitted,
     SurrogatesNotInstalled,
     SurrogateUnavailable,
@@ -43,6 +46,9 @@ from reconfigure_policies.surrogate.trials import (
     trial_from_observation,
 )
 
+if TYPE_CHECKING:
+    from reconfigure_policies.surrogate.fitted import FittedSurrogates
+
 __all__ = [
     "OBJECTIVES",
     "Canonical",
@@ -50,6 +56,7 @@ __all__ = [
     "Drift",
     "FitOptions",
     "Measured",
+    "ObjectiveNotMeasured",
     "Quality",
     "Quantity",
     "QuantityQuality",
@@ -93,14 +100,18 @@ def fit(
         TooFewTrials: if no trial measured anything.
         TrialInvalid: if a trial lacks a knob or holds a value that is no positive number, all faults at once.
         SurrogateCannotBeFitted: if the numbers defeat the fit.
-        SurrogatesNotInstalled: if torch, GPyTorch or BoTorch is missing.
+        SurrogatesNotInstalled: if numpy or scipy is missing.
     """
-    raise NotImplementedError
+    with _installed():
+        from reconfigure_policies.surrogate.fitted import fit_trials
+    return fit_trials(trials, space, options or FitOptions(), None if warm is None else _fitted(warm))
 
 
 def quality(surrogates: Surrogates) -> Quality:
     """Leave-one-out errors, coverage, noise ceiling, linear baseline; whether to trust them, and why not."""
-    raise NotImplementedError
+    with _installed():
+        from reconfigure_policies.surrogate.assessment import assess
+    return assess(_fitted(surrogates))
 
 
 def suggest(
@@ -128,13 +139,28 @@ def suggest(
         enforced: where the engine stands, for `cost_j_of`.
 
     Raises:
-        SurrogateUnavailable: if an objective was not measured by any trial.
+        ObjectiveNotMeasured: if an objective was not measured by any trial.
     """
-    raise NotImplementedError
+    with _installed():
+        from reconfigure_policies.surrogate.acquisition import suggest_trials
+    return suggest_trials(
+        _fitted(surrogates),
+        candidates,
+        context,
+        slo or ServiceLevelObjective(),
+        batch,
+        options or SuggestOptions(),
+        cost_j_of,
+        enforced,
+    )
 
 
 def initial_design(
-    candidates: Sequence[Configuration], space: ConfigurationSpace, count: int, seed: int = 0
+    candidates: Sequence[Configuration],
+    space: ConfigurationSpace,
+    count: int,
+    seed: int = 0,
+    canonical: Canonical | None = None,
 ) -> tuple[Configuration, ...]:
     """A scrambled Sobol sequence over the space, each point moved to the nearest candidate that is not taken yet.
 
@@ -143,5 +169,28 @@ def initial_design(
         space: its knobs span the cube.
         count: at most this many; fewer if candidates run out.
         seed: of the scrambling.
+        canonical: of candidates that are the same to the engine one is taken.
     """
-    raise NotImplementedError
+    with _installed():
+        from reconfigure_policies.surrogate.initial import sobol_design
+    return sobol_design(candidates, space, count, seed, canonical or Canonical())
+
+
+@contextmanager
+def _installed() -> Iterator[None]:
+    """Say what to install where a library is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.partition(".")[0] not in ("numpy", "scipy"):
+            raise
+        raise SurrogatesNotInstalled(missing.name) from missing
+
+
+def _fitted(surrogates: Surrogates) -> FittedSurrogates:
+    """What `fit` returned; a stand-in for tests has no processes to ask."""
+    from reconfigure_policies.surrogate.fitted import FittedSurrogates
+
+    if not isinstance(surrogates, FittedSurrogates):
+        raise TypeError(f"found {type(surrogates).__name__}; pass what `fit` returned")
+    return surrogates

@@ -60,3 +60,19 @@ class SurrogatesNotInstalled(SurrogateUnavailable):
             f"surrogates need {missing}, which is not installed; install them with `pip install "
             "'vllm-reconfigure[surrogates]'` in the daemon's environment"
         )
+
+
+class ObjectiveNotMeasured(SurrogateUnavailable):
+    """What is to be optimised was measured by no trial.
+
+    Attributes:
+        objective: what is missing.
+        measured: what was measured.
+    """
+
+    def __init__(self, objective: str, measured: list[str]) -> None:
+        self.objective, self.measured = objective, measured
+        super().__init__(
+            f"no trial measured {objective}; measured were: {', '.join(measured)}. Energy needs a meter (`metering:`), "
+            "throughput a saturated engine (`reconfigure tune`)"
+        )

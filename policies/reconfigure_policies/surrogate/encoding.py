@@ -1,0 +1,176 @@
+"""Configurations and workloads as numbers: inputs whose distance means something, and features of a linear law.
+
+Generic in the space's knobs. A knob of positive numbers is an ordinal on a logarithmic scale, one of numbers with a
+zero an ordinal on a linear scale, true and false a switch, words a category. Only two knobs are known by name, since
+they share one law: tensor and pipeline parallelism both put GPUs to work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue
+from reconfigure_policies.domain.forecast import WorkloadContext
+from reconfigure_policies.surrogate.canonical import Canonical
+from reconfigure_policies.surrogate.gaussian_process import Array
+
+#: Knobs whose 0 means "no limit": it lies beyond their largest value, not below the smallest.
+NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold"})
+
+#: Ordinals without a law: the size of a block only changes how memory is cut.
+WITHOUT_LAW = frozenset({"block_size"})
+
+#: They multiply to the number of GPUs.
+TENSOR_PARALLEL, PIPELINE_PARALLEL = "tensor_parallel_size", "pipeline_parallel_size"
+
+#: A workload whose means differ by this factor counts one unit of distance, as much as the whole range of a knob.
+WORKLOAD_UNIT = 16.0
+
+#: Means of the workload that differ by less than this factor between all trials are the same, and no input.
+WORKLOAD_VARIES = 1.1
+
+#: Below this, a rate or a length is as good as none.
+LEAST = 1e-3
+
+Coordinate = Callable[[Configuration], float]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How one space is turned into numbers.
+
+    Attributes:
+        canonical: applied first.
+        inputs: one number between about 0 and 1 for each dimension of distance.
+        features: of the linear part, without its constant.
+        workload: which means of the workload are inputs and features, with the middle of each in octaves.
+        defaults: the value of a knob that a trial lacks.
+    """
+
+    canonical: Canonical
+    inputs: tuple[Coordinate, ...]
+    features: tuple[Coordinate, ...]
+    workload: tuple[tuple[str, float], ...]
+    defaults: Configuration = field(repr=False)
+
+    def effective(self, configuration: Configuration) -> Configuration:
+        """The knobs of the space that make a difference, each with the value that it stands for."""
+        known = {name: configuration.get(name, default) for name, default in self.defaults.items()}
+        return self.canonical(Configuration(known))
+
+    def encode(
+        self, configurations: Sequence[Configuration], contexts: Sequence[WorkloadContext]
+    ) -> tuple[Array, Array]:
+        """Inputs `n x d` and features `n x p`, the first feature constant; one context for each configuration."""
+        effective = [self.effective(configuration) for configuration in configurations]
+        knobs = np.array([[of(each) for of in self.inputs] for each in effective]).reshape(len(effective), -1)
+        laws = np.array([[of(each) for of in self.features] for each in effective]).reshape(len(effective), -1)
+        work = np.array([self._workload(context) for context in contexts]).reshape(len(effective), -1)
+        constant = np.full((len(effective), 1), 2.0)  # its weight has the prior of the others; a level deserves more
+        return np.hstack([knobs, work / math.log2(WORKLOAD_UNIT)]), np.hstack([constant, laws, work])
+
+    def _workload(self, context: WorkloadContext) -> list[float]:
+        return [octaves(context, name) - middle for name, middle in self.workload]
+
+
+def encoding_of(
+    space: ConfigurationSpace, contexts: Iterable[WorkloadContext], canonical: Canonical, *, with_rate: bool = True
+) -> Encoding:
+    """The encoding of a space for trials under these workloads.
+
+    Args:
+        space: knobs with one value are no inputs.
+        contexts: of all trials; what never varied is no input.
+        canonical: what makes no difference.
+        with_rate: whether the rate of arrivals matters; the capacity of a saturated engine does not depend on it.
+    """
+    knobs = [knob for knob in space.knobs if knob.name not in canonical.without_effect and len(knob.values) > 1]
+    inputs = [of for knob in knobs for of in _coordinates(knob, canonical)]
+    names = ["prompt_tokens", "output_tokens", "prefix_hit_share"]
+    known = list(contexts)
+    workload = [_middle(known, name) for name in (["arrival_rate_rps", *names] if with_rate else names)]
+    return Encoding(
+        canonical,
+        tuple(inputs),
+        tuple(_features(knobs, canonical)),
+        tuple(each for each in workload if each is not None),
+        space.default(),
+    )
+
+
+def octaves(context: WorkloadContext, name: str) -> float:
+    """A mean of the workload on a logarithmic scale; a share, which may be 0, as its complement."""
+    value = getattr(context, name)
+    return math.log2(max(1.0 - value if name == "prefix_hit_share" else value, LEAST))
+
+
+def _middle(contexts: Sequence[WorkloadContext], name: str) -> tuple[str, float] | None:
+    values = [octaves(context, name) for context in contexts]
+    if not values or max(values) - min(values) < math.log2(WORKLOAD_VARIES):
+        return None
+    return name, (max(values) + min(values)) / 2
+
+
+def _coordinates(knob: Knob, canonical: Canonical) -> list[Coordinate]:
+    """Dimensions of one knob."""
+    if is_ordinal(knob):
+        values = [_scaled(knob, canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values]
+        low, high = min(values), max(values)
+        if low == high:
+            return []
+        return [lambda each: (_scaled(knob, each[knob.name]) - low) / (high - low)]
+    words = sorted({str(canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values})
+    if len(words) == 1:
+        return []
+    if len(words) == 2:
+        return [lambda each: float(str(each[knob.name]) == words[1])]
+    side = math.sqrt(0.5)  # two categories are as far apart as the two ends of an ordinal
+    return [lambda each, word=word: side * (str(each[knob.name]) == word) for word in words]  # type: ignore[misc]
+
+
+def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
+    """The law on a logarithmic scale: each ordinal's power, and what GPUs give together."""
+    features: list[Coordinate] = []
+    for knob in knobs:
+        if not is_ordinal(knob) or knob.name == TENSOR_PARALLEL or knob.name in WITHOUT_LAW:
+            continue
+        values = [_scaled(knob, canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values]
+        middle, weight = (min(values) + max(values)) / 2, 0.5 if knob.name == PIPELINE_PARALLEL else 1.0
+        if not is_logarithmic(knob):
+            weight = 1.0 / (max(values) - min(values))
+        features.append(
+            lambda each, knob=knob, middle=middle, weight=weight: weight * (_scaled(knob, each[knob.name]) - middle)  # type: ignore[misc]
+        )
+    names = {knob.name for knob in knobs}
+    if names & {TENSOR_PARALLEL, PIPELINE_PARALLEL}:
+        features.append(lambda each: math.log2(_count(each, TENSOR_PARALLEL) * _count(each, PIPELINE_PARALLEL)))
+    if PIPELINE_PARALLEL in names:
+        features.append(lambda each: float(_count(each, PIPELINE_PARALLEL) > 1))
+    return features
+
+
+def is_ordinal(knob: Knob) -> bool:
+    """Whether its values are numbers."""
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in knob.values)
+
+
+def is_logarithmic(knob: Knob) -> bool:
+    """Whether its values are positive numbers, or 0 for no limit."""
+    return knob.name in NO_LIMIT_AT_ZERO or all(not isinstance(value, str) and value > 0 for value in knob.values)
+
+
+def _scaled(knob: Knob, value: KnobValue) -> float:
+    number = float(value)
+    if not is_logarithmic(knob):
+        return number
+    if number <= 0:
+        return math.log2(2 * max(float(each) for each in knob.values))
+    return math.log2(number)
+
+
+def _count(configuration: Configuration, name: str) -> float:
+    return float(configuration.get(name, 1))
