@@ -16,7 +16,7 @@ from types import ModuleType
 from benchmarks.harness import command
 
 #: Each is a module here with a docstring and a coroutine `measure(arguments, console) -> command.Findings`.
-GROUPS: tuple[str, ...] = ("store",)
+GROUPS: tuple[str, ...] = ("store", "meter", "clock", "connections")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The store fails: its disk is full, another process locks it, its file is destroyed under it or between two starts.
+"""The store fails: its disk is full, another process locks it, its file is destroyed while the controller is away.
 
 Serving must not notice, one line must say what is wrong, and what was decided meanwhile must not be forgotten. Needs
 root, for a small file system that can be filled.
@@ -116,13 +116,6 @@ async def locked(daemon: Daemon, database: Path) -> AsyncIterator[None]:
 
 
 async def destroyed(daemon: Daemon, database: Path) -> AsyncIterator[None]:
-    """Every byte of the file and of its journals is overwritten while the controller has it open."""
-    overwrite(database)
-    await command.until(lambda: noticed(database), PATIENCE_S, "the damage to be noticed", 0.2)
-    yield
-
-
-async def destroyed_between_starts(daemon: Daemon, database: Path) -> AsyncIterator[None]:
     """The controller is killed, the file is overwritten, the next controller starts."""
     daemon.controller.kill()
     overwrite(database)
@@ -134,8 +127,7 @@ async def destroyed_between_starts(daemon: Daemon, database: Path) -> AsyncItera
 FAULTS: dict[str, Callable[[Daemon, Path], AsyncIterator[None]]] = {
     "disk full": disk_full,
     "database locked": locked,
-    "database destroyed while open": destroyed,
-    "database destroyed before a start": destroyed_between_starts,
+    "database destroyed": destroyed,
 }
 
 
@@ -147,7 +139,7 @@ def rows_of(name: str, survival: Survived) -> list[Row]:
         exactly(f"{name}: changes meanwhile that are in the store afterwards", int(survival.kept), 1),
         at_most(f"{name}: until the store works again", survival.back_s, RETRY_INTERVAL_S + 5, "s"),
     ]
-    if name != "database destroyed before a start":  # then nobody is there to answer for a moment
+    if name != "database destroyed":  # then nobody is there to answer for a moment
         rows.append(exactly(f"{name}: probes of the control API without answer", survival.witness.unanswered, 0))
         rows.append(shown(f"{name}: slowest answer of the control API", survival.witness.slowest_probe_s, "s"))
     return rows
@@ -160,11 +152,6 @@ async def degraded(daemon: Daemon) -> None:
         return await metric(daemon, "reconfigure_store_degraded") == 1
 
     await command.until(known, PATIENCE_S, "the fault to be noticed", 0.1)
-
-
-async def noticed(database: Path) -> bool:
-    """Whether a damaged file was set aside."""
-    return any(database.parent.glob(f"{database.name}.corrupt-*"))
 
 
 async def stored(daemon: Daemon, database: Path, decision: int | None) -> bool:

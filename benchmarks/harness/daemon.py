@@ -84,10 +84,20 @@ class Daemon:
 
         await until(gone, STOP_TIMEOUT_S, "the engine host's processes to end")
 
-    def start_controller(self) -> None:
-        """Start `reconfigure serve`; the engine that an earlier one left is adopted."""
+    def start_controller(self, environ: Mapping[str, str] | None = None) -> None:
+        """Start `reconfigure serve`; the engine that an earlier one left is adopted.
+
+        Args:
+            environ: beside this process's own environment; an engine that is adopted does not get it.
+        """
         command = [sys.executable, "-m", "reconfigure_daemon", "serve", "--config", str(self.config)]
-        self.controller = ServerProcess(command, self.folder / "controller.log", {}, self.folder)
+        self.controller = ServerProcess(command, self.folder / "controller.log", environ or {}, self.folder)
+
+    async def exchange_controller(self, environ: Mapping[str, str]) -> None:
+        """End the controller, start one with another environment, and wait until it serves with the same engine."""
+        await asyncio.to_thread(self.controller.end, signal.SIGTERM, STOP_TIMEOUT_S)
+        self.start_controller(environ)
+        await self.ready()
 
     def _write_settings(self) -> Settings:
         self.config.write_text(yaml.safe_dump(self._written, sort_keys=False))

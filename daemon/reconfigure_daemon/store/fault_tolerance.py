@@ -85,6 +85,19 @@ class FaultTolerantFile:
             self._degrade(fault)
             return None
 
+    def check(self) -> None:
+        """Read every page past this connection's cache: damage under an open file shows in no other way.
+
+        A damaged file is set aside, and the next write starts a fresh one.
+        """
+        if self._connection is None:
+            return
+        try:
+            connect(self._path, self._busy_timeout_s).close()
+        except FAULTS as fault:
+            if is_damage(fault):
+                self._abandon(fault)
+
     def close(self) -> None:
         """Write what waits, and let go of the file."""
         self.write()

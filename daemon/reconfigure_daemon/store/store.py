@@ -122,7 +122,7 @@ class Store:
         return await self._on_thread(self._load_state)
 
     async def sweep(self) -> None:
-        """Forget what is older than the retention, and give the space back; once an hour is plenty."""
+        """Look for damage, forget what is older than the retention, give the space back; once an hour is plenty."""
         await self._on_thread(self._sweep)
 
     async def close(self) -> None:
@@ -185,6 +185,7 @@ class Store:
         return state
 
     def _sweep(self) -> None:
+        self._file.check()
         cutoff = self._clock.wall() - self.retention_s
         if self._file.write(lambda connection: queries.delete_before(connection, cutoff)):
             self._file.read(queries.shrink)

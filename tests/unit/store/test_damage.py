@@ -83,6 +83,23 @@ async def test_damage_that_shows_while_the_store_is_in_use_costs_only_what_was_o
 
 
 @pytest.mark.usefixtures("filled")
+async def test_damage_that_a_cache_hides_is_found_by_the_next_sweep(path, open_store, examples, clock, caplog):
+    """Overwritten under an open connection the file seems well; the sweep reads it anew, and one line tells."""
+    store = open_store()
+    decision_id = await store.record_decision(examples.adjust, clock.now)
+    for each in (path, path.with_name(f"{path.name}-wal")):
+        each.write_bytes(os.urandom(each.stat().st_size))
+    await store.record_outcome(decision_id, examples.applied, clock.now)
+    assert store.notices == []
+    await store.sweep()
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1
+    assert store.degraded is None
+    assert len(list(path.parent.glob("*.corrupt-*"))) == 1
+    await store.close()
+    assert [record.outcome for record in await open_store().decisions()] == [examples.applied]
+
+
+@pytest.mark.usefixtures("filled")
 async def test_a_damaged_file_that_cannot_be_set_aside_is_a_fault_like_any_other(path, open_store, examples, clock):
     """A file that somebody removed while it broke leaves the store degraded, and the next try starts a fresh one."""
     store = open_store()
