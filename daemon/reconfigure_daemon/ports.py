@@ -30,7 +30,13 @@ from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Decision, Outcome
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
-from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.history import (
+    ControllerState,
+    DecisionRecord,
+    Observation,
+    SwitchMeasurement,
+    WindowRecord,
+)
 from reconfigure_policies.domain.objective import Objective, OperatorIntent, ServiceLevelObjective
 from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import IterationTotals, RequestRecord, WorkloadWindow
@@ -631,6 +637,9 @@ class Journal(Protocol):
         self, window: WorkloadWindow, configuration: Configuration, host_id: str, at: float
     ) -> None:
         """Keep a window that ended at wall-clock time `at` under a configuration."""
+
+    async def windows(self, limit: int, after: int = 0) -> list[WindowRecord]:
+        """The newest `limit` windows with an id above `after`, oldest first."""
 
     async def record_observation(self, observation: Observation) -> None:
         """Keep a settled window to learn from."""

@@ -9,10 +9,14 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from reconfigure_daemon.control_api.listener import is_loopback
+from reconfigure_daemon.control_api.page_files import FOLDER
 from reconfigure_daemon.errors import OriginRefused, RequestInvalid, Unauthorised
 
-#: Probes need no token: they tell nothing but whether the daemon is up.
-_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+#: Probes and the page's own files need no token: they tell nothing but whether the daemon is up.
+_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
+
+#: What the page sends along, and no other site's page can without asking first.
+PAGE_HEADER = "X-Reconfigure"
 
 
 def token_guard(token: str | None) -> Middleware:
@@ -20,7 +24,7 @@ def token_guard(token: str | None) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if token is not None and request.path not in _OPEN_PATHS:
+        if token is not None and not _is_open(request.path):
             _check_token(request.headers.get(hdrs.AUTHORIZATION, ""), token)
         return await handler(request)
 
@@ -31,8 +35,8 @@ def browser_guard(bound_to: str) -> Middleware:
     """Refuses what a page of another site could make a browser on this machine send.
 
     On loopback the Host header must name this machine, or a foreign name that was made to resolve to 127.0.0.1 would
-    do. A request that changes something must come as JSON, which no plain form can send, and from the page's own
-    origin if the browser names one.
+    do. A request that changes something must come as JSON, which no plain form can send, and from a browser also from
+    the page's own origin with a header that the page alone sends.
     """
     on_loopback = is_loopback(bound_to)
 
@@ -45,6 +49,10 @@ def browser_guard(bound_to: str) -> Middleware:
         return await handler(request)
 
     return guard
+
+
+def _is_open(path: str) -> bool:
+    return path in _OPEN_PATHS or path.startswith(FOLDER)
 
 
 def _check_token(header: str, token: str) -> None:
@@ -61,5 +69,10 @@ def _check_origin(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
     if origin is not None and urlsplit(origin).netloc != request.host:
         raise OriginRefused(f"a page of {origin} may not command this daemon")
+    site = request.headers.get("Sec-Fetch-Site")
+    if site not in (None, "same-origin"):
+        raise OriginRefused(f"a page of another site ({site}) may not command this daemon")
+    if (origin is not None or site is not None) and PAGE_HEADER not in request.headers:
+        raise OriginRefused(f"a browser sent no {PAGE_HEADER} header, which the daemon's own page always does")
     if request.content_type != "application/json":
         raise RequestInvalid(f"found Content-Type {request.content_type!r}; send application/json")

@@ -5,6 +5,7 @@
     POST /v1/intents      IntentRequest    -> IntentResult; with `Accept: application/x-ndjson` a line of
                                               {"event": "progress", ...} per step first, the result last
     GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
+    GET  /v1/windows?limit=240&after=ID    -> WindowList, oldest first
     GET  /v1/schedule?days=7               -> CalendarView
     see `learning_messages` for what was learned
 
@@ -22,7 +23,7 @@ from reconfigure_daemon.ports import ActionState, HostState, SwitchMode
 from reconfigure_policies.domain.configuration import KnobValue
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from reconfigure_policies.domain.objective import IntentKind, Objective
-from reconfigure_policies.domain.workload import WorkloadWindow
+from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
 
 class View(BaseModel):
@@ -179,6 +180,48 @@ class CalendarView(View):
     coming: list[SpanView]
 
 
+class WindowView(View):
+    """One window of the past, as charts want it; `at` is its end, wall-clock seconds.
+
+    Attributes:
+        slo_attainment: share of its finished requests within the SLO; None without any.
+        mean_power_w, energy_per_output_token_j: prefill and idle time included; None where nothing is known.
+        energy_source: see `EnergyView.source`.
+    """
+
+    id: int
+    at: float
+    duration_s: float
+    configuration: dict[str, KnobValue]
+    arrival_rate_rps: float
+    goodput_rps: float
+    output_throughput_tps: float
+    mean_running: float
+    mean_waiting: float
+    slo_attainment: float | None
+    ttft_s: Percentiles
+    tpot_s: Percentiles
+    e2e_latency_s: Percentiles
+    mean_power_w: float | None
+    energy_per_output_token_j: float | None
+    energy_source: str
+
+
+class WindowList(View):
+    """Windows, oldest first."""
+
+    windows: list[WindowView]
+
+
+class SloView(View):
+    """Latencies that a request must meet to count as good, None without a limit, and the share that must."""
+
+    ttft_s: float | None
+    tpot_s: float | None
+    e2e_latency_s: float | None
+    attainment: float
+
+
 class StatusView(View):
     """Everything `reconfigure status` shows."""
 
@@ -195,6 +238,7 @@ class StatusView(View):
     enforced: dict[str, KnobValue] | None
     action: ActionState | None
     window: WorkloadWindow | None
+    slo: SloView | None = None
     slo_attainment: float | None
     energy: EnergyView
     governor: GovernorStatus | None = None

@@ -16,9 +16,18 @@ from reconfigure_daemon.control_api.connections import KEEP_ALIVE_S, ConnectionL
 from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, in_words, told
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
 from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
-from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult
+from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult, WindowList
+from reconfigure_daemon.control_api.page_files import page_routes
 from reconfigure_daemon.control_api.profiles import ProfileEndpoint, ReadProfiles
-from reconfigure_daemon.control_api.views import calendar_view, decision_view, plan_view, result_view, status_view
+from reconfigure_daemon.control_api.response_headers import add_headers
+from reconfigure_daemon.control_api.views import (
+    calendar_view,
+    decision_view,
+    plan_view,
+    result_view,
+    status_view,
+    window_view,
+)
 from reconfigure_daemon.control_loop import ControlLoop, Handled, new_intent
 from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import HostPhase, Journal, SwitchProgress
@@ -30,6 +39,7 @@ NDJSON = "application/x-ndjson"
 #: A loop that has not ticked for this long hangs: a tick is bounded by its patience with a silent engine.
 _STALE_S = 30.0
 _MOST_DECISIONS = 500
+_MOST_WINDOWS = 1000
 _MOST_DAYS = 366
 
 #: What is being answered when the daemon ends may take this long.
@@ -80,6 +90,7 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
             web.get("/metrics", endpoints.metrics),
             web.get("/v1/status", endpoints.status),
             web.get("/v1/decisions", endpoints.decisions),
+            web.get("/v1/windows", endpoints.windows),
             web.get("/v1/schedule", endpoints.schedule),
             web.post("/v1/intents", endpoints.intents),
         ]
@@ -89,6 +100,8 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
         application.add_routes([web.post("/v1/profile", profiles.profile)])
     if controller.learned is not None:
         application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
+    application.add_routes(page_routes())
+    application.on_response_prepare.append(add_headers)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S, keepalive_timeout=KEEP_ALIVE_S
     )
@@ -137,6 +150,12 @@ class _Endpoints:
         before = _number(request, "before", None, None)
         records = await self._controller.journal.decisions(limit or 1, before)
         return _answer(DecisionList(decisions=[decision_view(record) for record in records]))
+
+    async def windows(self, request: web.Request) -> web.Response:
+        """Workload windows of the past, as far as the store has them."""
+        limit, after = _number(request, "limit", 240, _MOST_WINDOWS), _number(request, "after", None, None)
+        records = await self._controller.journal.windows(limit or 1, after or 0)
+        return _answer(WindowList(windows=[window_view(record) for record in records]))
 
     async def schedule(self, request: web.Request) -> web.Response:
         """What the calendar wants now and in the coming days."""

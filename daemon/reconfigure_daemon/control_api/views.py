@@ -16,8 +16,10 @@ from reconfigure_daemon.control_api.messages import (
     KnobChange,
     OutcomeView,
     PlanView,
+    SloView,
     SpanView,
     StatusView,
+    WindowView,
 )
 from reconfigure_daemon.control_loop import CalendarWatch, ControlLoop, GovernorReport, Handled
 from reconfigure_daemon.ports import SwitchMode
@@ -26,7 +28,7 @@ from reconfigure_policies.decision import Plan
 from reconfigure_policies.domain.configuration import KnobValue, Tier
 from reconfigure_policies.domain.decision import Outcome
 from reconfigure_policies.domain.energy import EnergyReading
-from reconfigure_policies.domain.history import DecisionRecord
+from reconfigure_policies.domain.history import DecisionRecord, WindowRecord
 from reconfigure_policies.domain.schedule import ScheduledSpan
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -48,6 +50,7 @@ def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> Statu
         enforced=None if state is None else state.enforced,
         action=loop.action,
         window=window,
+        slo=SloView(**asdict(loop.sampler.slo)),
         slo_attainment=_attainment(window),
         energy=energy_view(loop.sampler.energy),
         governor=governor_status(loop.governing.report(), loop.sampler.energy),
@@ -124,6 +127,29 @@ def decision_view(record: DecisionRecord) -> DecisionView:
         target=dict(decision.target),
         changes=_changes(record.enforced_before or {}, decision.hot, decision.cold),
         outcome=None if record.outcome is None else _outcome(record.outcome, record.outcome_at or record.at),
+    )
+
+
+def window_view(record: WindowRecord) -> WindowView:
+    """One window of the past."""
+    window = record.window
+    return WindowView(
+        id=record.id,
+        at=record.at,
+        duration_s=window.duration_s,
+        configuration=dict(record.configuration),
+        arrival_rate_rps=window.arrival_rate_rps,
+        goodput_rps=window.goodput_rps,
+        output_throughput_tps=window.output_throughput_tps,
+        mean_running=window.mean_running,
+        mean_waiting=window.mean_waiting,
+        slo_attainment=_attainment(window),
+        ttft_s=window.ttft_s,
+        tpot_s=window.tpot_s,
+        e2e_latency_s=window.e2e_latency_s,
+        mean_power_w=window.mean_power_w,
+        energy_per_output_token_j=window.energy_per_output_token_j,
+        energy_source=window.energy_source,
     )
 
 

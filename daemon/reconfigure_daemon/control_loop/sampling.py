@@ -21,6 +21,7 @@ from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import Observation
+from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import IterationTotals, WorkloadWindow
 
 #: Windows that a decision may look at, and changes that a window may have to be judged by.
@@ -75,6 +76,11 @@ class Sampler:
         self._deployed: _Deployed | None = None
         self._changes_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._settles_at_s: float | None = None
+
+    @property
+    def slo(self) -> ServiceLevelObjective:
+        """What makes a finished request a good one."""
+        return self._settings().slo.to_domain()
 
     def use_windows(self, builder: WindowSource) -> None:
         """Cut windows in another way from now on; what is in the making is dropped."""

@@ -8,7 +8,13 @@ from reconfigure_daemon.ports import HostState
 from reconfigure_daemon.store import rows
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
-from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.history import (
+    ControllerState,
+    DecisionRecord,
+    Observation,
+    SwitchMeasurement,
+    WindowRecord,
+)
 from reconfigure_policies.domain.objective import OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -147,6 +153,12 @@ def insert_window(
         "INSERT INTO windows (at, host_id, configuration, workload) VALUES (?, ?, ?, ?)",
         (at, host_id, rows.encode(configuration), rows.encode_window(window)),
     )
+
+
+def select_windows(connection: Connection, limit: int, after: int) -> list[WindowRecord]:
+    """The newest windows with an id above `after`, oldest first."""
+    found = connection.execute("SELECT * FROM windows WHERE id > ? ORDER BY id DESC LIMIT ?", (after, limit))
+    return rows.decode_all(found, rows.decode_window)[::-1]
 
 
 def insert_observation(connection: Connection, observation: Observation) -> None:

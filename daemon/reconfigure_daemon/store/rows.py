@@ -20,6 +20,7 @@ from reconfigure_policies.domain.history import (
     Observation,
     OwnChanges,
     SwitchMeasurement,
+    WindowRecord,
 )
 from reconfigure_policies.domain.objective import (
     AppliedConfiguration,
@@ -132,6 +133,12 @@ def decode_observation(row: Row) -> Observation:
         configuration=Configuration(json.loads(row["configuration"])),
         window=decode_window(row["workload"]),
     )
+
+
+def decode_window(row: Row) -> WindowRecord:
+    """A row of windows."""
+    configuration = Configuration(json.loads(row["configuration"]))
+    return WindowRecord(row["id"], row["at"], configuration, _WINDOW.validate_python(json.loads(row["workload"])))
 
 
 def decode_switch(row: Row) -> SwitchMeasurement:

@@ -17,7 +17,13 @@ from reconfigure_daemon.store import queries
 from reconfigure_daemon.store.fault_tolerance import FaultTolerantFile
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome
-from reconfigure_policies.domain.history import ControllerState, DecisionRecord, Observation, SwitchMeasurement
+from reconfigure_policies.domain.history import (
+    ControllerState,
+    DecisionRecord,
+    Observation,
+    SwitchMeasurement,
+    WindowRecord,
+)
 from reconfigure_policies.domain.objective import OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -104,6 +110,10 @@ class Store:
         await self._on_thread(
             self._file.write, lambda connection: queries.insert_window(connection, at, host_id, configuration, window)
         )
+
+    async def windows(self, limit: int, after: int = 0) -> list[WindowRecord]:
+        """The newest `limit` windows with an id above `after`, oldest first; none while the disk does not answer."""
+        return await self._query(lambda connection: queries.select_windows(connection, limit, after)) or []
 
     async def record_observation(self, observation: Observation) -> None:
         """Keep a settled window to learn from."""

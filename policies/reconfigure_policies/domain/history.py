@@ -132,6 +132,23 @@ class OwnChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """One workload window as it was stored.
+
+    Attributes:
+        id: counts up; the order of windows.
+        at: its end, wall-clock seconds.
+        configuration: enforced when it ended.
+        window: what was asked and what was got.
+    """
+
+    id: int
+    at: float
+    configuration: Configuration
+    window: WorkloadWindow
+
+
+@dataclass(frozen=True, slots=True)
 class ControllerState:
     """What a controller must know again after it was killed.
 
