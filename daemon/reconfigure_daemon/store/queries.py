@@ -158,7 +158,7 @@ def insert_window(
 def select_windows(connection: Connection, limit: int, after: int) -> list[WindowRecord]:
     """The newest windows with an id above `after`, oldest first."""
     found = connection.execute("SELECT * FROM windows WHERE id > ? ORDER BY id DESC LIMIT ?", (after, limit))
-    return rows.decode_all(found, rows.decode_window)[::-1]
+    return rows.decode_all(found, rows.decode_window_record)[::-1]
 
 
 def insert_observation(connection: Connection, observation: Observation) -> None:

@@ -135,10 +135,10 @@ def decode_observation(row: Row) -> Observation:
     )
 
 
-def decode_window(row: Row) -> WindowRecord:
+def decode_window_record(row: Row) -> WindowRecord:
     """A row of windows."""
     configuration = Configuration(json.loads(row["configuration"]))
-    return WindowRecord(row["id"], row["at"], configuration, _WINDOW.validate_python(json.loads(row["workload"])))
+    return WindowRecord(row["id"], row["at"], configuration, decode_window(row["workload"]))
 
 
 def decode_switch(row: Row) -> SwitchMeasurement:

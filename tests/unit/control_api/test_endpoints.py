@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from reconfigure_daemon.control_api.messages import CalendarView, DecisionList, IntentResult, StatusView
+from reconfigure_daemon.control_api.messages import CalendarView, DecisionList, IntentResult, StatusView, WindowList
 from reconfigure_daemon.emulated_engine.emulation import Emulation
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
 
 async def test_status_shows_everything_at_a_glance(api):
@@ -75,6 +77,29 @@ async def test_a_wrong_page_is_refused_with_what_is_allowed(api, query):
     status, body = await api.get("/v1/decisions", params=query)
     assert (status, body["error"]["kind"]) == (400, "request_invalid")
     assert "write a whole number from 1" in body["error"]["message"]
+
+
+async def test_windows_are_told_oldest_first_and_bounded(api):
+    """The newest of them, or those after one that is known already, with what charts need."""
+    window = WorkloadWindow(
+        0.0, 30.0, 60, 55, 50, 1000, 0, 3000, 0, 4.0, 1.0, Percentiles(0.04, 0.09, 0.2), energy_j=600.0
+    )
+    for at in (100.0, 130.0, 160.0):
+        await api.controller.store.record_window(window, Configuration({"max_num_seqs": 64}), "h", at)
+    _, body = await api.get("/v1/windows", params={"limit": 2})
+    told = WindowList.model_validate(body).windows
+    assert [each.at for each in told] == [130.0, 160.0]
+    assert (told[0].arrival_rate_rps, told[0].mean_power_w, told[0].energy_per_output_token_j) == (2.0, 20.0, 0.2)
+    assert told[0].slo_attainment == pytest.approx(50 / 55)
+    _, body = await api.get("/v1/windows", params={"after": told[0].id})
+    assert [each["at"] for each in body["windows"]] == [160.0]
+
+
+@pytest.mark.parametrize("query", [{"limit": "1001"}, {"limit": "0"}, {"after": "x"}])
+async def test_more_windows_than_a_page_can_use_are_refused(api, query):
+    """A thousand are eight hours of the usual length."""
+    status, body = await api.get("/v1/windows", params=query)
+    assert (status, body["error"]["kind"]) == (400, "request_invalid")
 
 
 async def test_the_calendar_is_told_for_so_many_days(running_api):

@@ -56,9 +56,25 @@ async def test_a_page_of_another_origin_cannot_command(api, origin):
 
 
 async def test_its_own_page_can_command(api):
-    """The page that the daemon itself serves has its origin."""
-    assert (await api.post(PAUSE, headers={"Origin": str(api.session._base_url.origin())}))[0] == 200
+    """The page that the daemon itself serves has its origin, and says that it is the page."""
+    origin = {"Origin": str(api.session._base_url.origin()), "Sec-Fetch-Site": "same-origin"}
+    assert (await api.post(PAUSE, headers={**origin, "X-Reconfigure": "page"}))[0] == 200
     assert api.controller.loop.orders.state.paused
+
+
+async def test_a_browser_without_the_page_s_header_cannot_command(api):
+    """What another site may send without asking first never has a header of one's own."""
+    for header in ({"Origin": str(api.session._base_url.origin())}, {"Sec-Fetch-Site": "same-origin"}):
+        status, body = await api.post(PAUSE, headers=header)
+        assert (status, body["error"]["kind"]) == (403, "origin_refused")
+        assert "X-Reconfigure" in body["error"]["message"]
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+async def test_what_a_browser_calls_another_site_cannot_command(api, site):
+    """Even with the page's header, and without an Origin."""
+    status, body = await api.post(PAUSE, headers={"Sec-Fetch-Site": site, "X-Reconfigure": "page"})
+    assert (status, body["error"]["kind"]) == (403, "origin_refused")
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])

@@ -1,7 +1,7 @@
 // What an operator can ask here. Whatever moves the engine is shown as a plan first; nothing happens before a yes.
 
 import { intend, Refused } from "./api.js";
-import { byId, element, fillTable, say } from "./elements.js";
+import { byId, element, fillTable, prose, say, tell } from "./elements.js";
 import { outcomeOf, seconds, value, withUnit } from "./words.js";
 
 let shownObjective = null;
@@ -33,26 +33,26 @@ export function startControls(onChange) {
 }
 
 async function atOnce(request, onChange) {
-  say("told", "");
+  tell("told", "");
   try {
     const result = await intend(request);
-    say("told", result.decision.reason);
+    tell("told", result.decision.reason);
   } catch (fault) {
-    say("told", inWords(fault));
+    tell("told", inWords(fault));
   }
   onChange();
 }
 
 async function review(title, request, onChange) {
-  say("told", "Asking what it would do");
+  tell("told", "Asking what it would do");
   let plan;
   try {
     plan = (await intend({ ...request, dry_run: true })).plan;
   } catch (fault) {
-    say("told", inWords(fault));
+    tell("told", inWords(fault));
     return;
   }
-  say("told", "");
+  tell("told", "");
   open(title, plan, request, onChange);
 }
 
@@ -60,7 +60,7 @@ function open(title, plan, request, onChange) {
   const dialog = byId("plan");
   const [go, leave] = [byId("plan-go"), byId("plan-leave")];
   say("plan-title", title);
-  say("plan-outcome", "");
+  tell("plan-outcome", "");
   byId("plan-steps").replaceChildren();
   byId("plan-body").replaceChildren(...planned(plan));
   say("plan-leave", "Leave it");
@@ -79,7 +79,7 @@ function open(title, plan, request, onChange) {
 async function carryOut(request, onChange) {
   const [go, steps] = [byId("plan-go"), byId("plan-steps")];
   go.disabled = true;
-  say("plan-outcome", "Under way; it goes on if you leave this page.");
+  tell("plan-outcome", "Under way; it goes on if you leave this page.");
   const step = (progress) => {
     const words = `${progress.phase.replaceAll("_", " ")}, after ${seconds(progress.elapsed_s)}`;
     steps.append(element("li", {}, progress.detail ? `${words}: ${progress.detail}` : words));
@@ -87,9 +87,9 @@ async function carryOut(request, onChange) {
   try {
     const { decision } = await intend(request, step);
     const detail = decision.outcome ? ` ${decision.outcome.detail}` : "";
-    say("plan-outcome", `It is done: ${outcomeOf(decision)}.${detail}`);
+    tell("plan-outcome", `It is done: ${outcomeOf(decision)}.${detail}`);
   } catch (fault) {
-    say("plan-outcome", inWords(fault));
+    tell("plan-outcome", inWords(fault));
   }
   go.hidden = true;
   say("plan-leave", "Close");
@@ -99,7 +99,7 @@ async function carryOut(request, onChange) {
 
 function planned(plan) {
   if (plan === null) return [element("p", {}, "Nothing in the engine changes.")];
-  const parts = plan.sentences.map((sentence) => element("p", {}, sentence));
+  const parts = plan.sentences.map((sentence) => element("p", {}, ...prose(sentence)));
   if (plan.changes.length) {
     const table = element("table", {});
     fillTable(table, "Changes", ["Knob", "From", "To", "How"], plan.changes.map((change) => [

@@ -1,6 +1,6 @@
 // The history in sentences, newest first.
 
-import { byId, element, show } from "./elements.js";
+import { byId, element, prose, show } from "./elements.js";
 import { asked, moment, outcomeOf, seconds } from "./words.js";
 
 const PAGE = 20;
@@ -46,6 +46,6 @@ function item(decision) {
   const head = element("p", { class: "when" },
     element("time", { datetime: new Date(decision.at * 1000).toISOString() }, moment(decision.at)),
     element("span", {}, asked(decision.source)), ended);
-  const detail = outcome?.detail && outcome.kind !== "applied" ? element("p", { class: "detail" }, outcome.detail) : null;
-  return element("li", { value: decision.id }, head, element("p", { class: "reason" }, decision.reason), detail);
+  const detail = outcome?.detail && outcome.kind !== "applied" ? element("p", { class: "detail" }, ...prose(outcome.detail)) : null;
+  return element("li", { value: decision.id }, head, element("p", { class: "reason" }, ...prose(decision.reason)), detail);
 }

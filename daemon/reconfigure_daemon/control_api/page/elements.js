@@ -18,6 +18,18 @@ export function say(id, text) {
   if (found.textContent !== text) found.textContent = text;
 }
 
+/** Like `say`, for sentences in which `words` stand for what is typed. */
+export function tell(id, sentence) {
+  const place = byId(id);
+  if (place.dataset.sentence === sentence) return;
+  place.dataset.sentence = sentence;
+  place.replaceChildren(...prose(sentence));
+}
+
+export function prose(sentence) {
+  return sentence.split("`").map((part, index) => (index % 2 ? element("code", {}, part) : part));
+}
+
 export function show(id, visible) {
   byId(id).hidden = !visible;
 }

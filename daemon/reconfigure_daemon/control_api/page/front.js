@@ -1,6 +1,6 @@
 // The Pareto front: what each configuration is expected to give and cost, how sure that is, and where the engine is.
 
-import { byId, drawn, element, fillTable, say, show } from "./elements.js";
+import { byId, drawn, element, fillTable, show, tell } from "./elements.js";
 import { ceiling } from "./strips.js";
 import { assignments, figure, withUnit } from "./words.js";
 
@@ -27,10 +27,10 @@ export function takeFront(front, reason) {
   byId("front-words").className = latest === null ? "empty" : "";
   if (latest === null) {
     byId("front").replaceChildren();
-    say("front-words", reason ?? "Nothing has been learned yet about other configurations.");
+    tell("front-words", reason ?? "Nothing has been learned yet about other configurations.");
     return;
   }
-  say("front-words", inWords(latest));
+  tell("front-words", inWords(latest));
   fillTable(byId("front-table"), "Configurations of the front", ["Configuration", "Tokens/s", "from–to", "J per token", "from–to", "Measured"],
     latest.front.map((each) => [
       assignments(each.configuration), figure(each.throughput_tps?.median), interval(each.throughput_tps),

@@ -3,13 +3,13 @@
 import { get, Refused, useToken } from "./api.js";
 import { startControls, takeControls } from "./controls.js";
 import { allDecisions, decisionsPage, forgetDecisions, startDecisions, takeDecisions } from "./decisions.js";
-import { byId, element, fillTable, say, show } from "./elements.js";
+import { byId, element, fillTable, prose, say, show, tell } from "./elements.js";
 import { startFront, takeFront } from "./front.js";
 import { fillWindows, forgetWindows, startTime, takeMarks, takeWindows, wantedWindows } from "./time.js";
-import { asked, figure, headline, modelName, moment, provenance, seconds, share, value, withUnit } from "./words.js";
+import { asked, figure, headline, modelName, moment, provenance, rates, seconds, share, value, withUnit } from "./words.js";
 
 const STATUS_MS = 2_000;
-const SLOWEST_MS = 30_000;
+const SLOWEST_MS = 15_000;
 const FRONT_MS = 30_000;
 
 const state = { pid: null, decision: null, windowAt: null, frontAt: 0, failures: 0, timer: null, asking: false, again: false, lost: null };
@@ -97,31 +97,33 @@ function showStatus(status) {
   say("served", engine === null ? "Engine" : engineInWords(engine));
   say("headline", headline(status));
   document.title = `${headline(status)} – Reconfigure`;
-  say("why", status.action ? actionInWords(status) : last?.reason ?? status.engine_error ?? "");
+  tell("why", status.action ? actionInWords(status) : last?.reason ?? status.engine_error ?? "");
   say("why-source", last && !status.action ? `Decided ${asked(last.source)} at ${moment(last.at)}` : "");
   notices(status);
-  say("load", withUnit(window?.arrival_rate_rps, "requests/s"));
-  say("load-more", engine === null ? "" : `${engine.live_requests} live, ${figure(window?.mean_waiting ?? 0)} waiting; ${withUnit(window?.output_throughput_tps, "tokens/s out")}`);
+  const rate = rates(window);
+  say("load", withUnit(rate?.arrivals, "requests/s"));
+  say("load-more", loadInWords(engine, window, rate));
   say("latency", window?.ttft_s.p99 === undefined ? "–" : seconds(window.ttft_s.p99));
   say("latency-more", latencyInWords(status));
   say("power", withUnit(energy.power_w, "W"));
   say("power-more", energy.power_w === null ? "not known" : provenance(energy.source));
-  const joules = window?.mean_power_w !== undefined && window?.energy_j !== null && window?.output_tokens ? window.energy_j / window.output_tokens : perToken(window);
-  say("energy", withUnit(joules, "J/token"));
-  say("energy-more", joules === null ? "no tokens in the last window" : `prefill and idle time included; ${provenance(window.energy_source)}`);
+  say("energy", withUnit(rate?.joules, "J/token"));
+  say("energy-more", (rate?.joules ?? null) === null ? (rate?.tokens ? "not known" : "no tokens in the last window") : `prefill and idle time included; ${provenance(window.energy_source)}`);
   say("next-change", nextChange(status.next_change));
   say("about", `Reconfigure ${status.version}, process ${status.pid}, up ${seconds(status.uptime_s)}`);
   knobs(status);
   takeControls(status);
 }
 
-function perToken(window) {
-  return window && window.energy_j !== null && window.output_tokens ? window.energy_j / window.output_tokens : null;
+function loadInWords(engine, window, rate) {
+  if (engine === null) return "no engine";
+  const live = `${engine.live_requests} live`;
+  return rate === null ? live : `${live}, ${figure(window.mean_waiting)} waiting; ${withUnit(rate.tokens, "tokens/s")} out`;
 }
 
 function engineInWords(engine) {
-  const kind = engine.engine === "emulated" ? "an emulated engine: its figures are no measurements" : `${engine.engine} ${engine.engine_version}`;
-  return `${modelName(engine.model)} on ${kind}`;
+  if (engine.engine === "emulated") return "An emulated engine: its figures are no measurements";
+  return `${modelName(engine.model)} on ${engine.engine} ${engine.engine_version}`;
 }
 
 function actionInWords(status) {
@@ -152,7 +154,7 @@ function notices(status) {
   const key = told.join("\n");
   if (list.dataset.key === key) return;
   list.dataset.key = key;
-  list.replaceChildren(...told.map((text) => element("li", {}, text)));
+  list.replaceChildren(...told.map((text) => element("li", {}, ...prose(text))));
   list.hidden = told.length === 0;
 }
 
@@ -181,6 +183,7 @@ byId("token-form").addEventListener("submit", (event) => {
   turn();
 });
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(state.timer) : turn()));
+window.addEventListener("online", turn);
 byId("windows-details").addEventListener("toggle", () => fillWindows());
 startTime(() => {
   forgetWindows();

@@ -6,7 +6,7 @@ import { clock } from "./words.js";
 const HEIGHT = 76;
 const AXIS = 18;
 const TOP = 8;
-const LEFT = 46;
+const LEFT = 56;
 const RIGHT = 6;
 
 /** Draw the strips into their places; called with new data and with a new width. */

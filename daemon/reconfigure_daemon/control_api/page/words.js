@@ -59,6 +59,16 @@ export function headline(status) {
   return `${PHASES[status.engine.phase]} ${PURPOSES[status.objective]}${until}${paused}`;
 }
 
+/** A window's figures as the daemon's own reports count them; null where there is none. */
+export function rates(window) {
+  if (!window || !window.duration_s) return null;
+  return {
+    arrivals: window.arrivals / window.duration_s,
+    tokens: window.output_tokens / window.duration_s,
+    joules: window.energy_j !== null && window.output_tokens ? window.energy_j / window.output_tokens : null,
+  };
+}
+
 export function modelName(path) {
   return path.split("/").filter(Boolean).pop() ?? path;
 }
@@ -76,5 +86,5 @@ export function outcomeOf(decision) {
 }
 
 export function asked(source) {
-  return { daemon: "by itself", cli: "from the command line", api: "over the API", page: "from this page", schedule: "by the calendar" }[source] ?? `by ${source}`;
+  return { daemon: "by the daemon", cli: "from the command line", api: "over the API", page: "from this page", schedule: "by the calendar" }[source] ?? `by ${source}`;
 }
