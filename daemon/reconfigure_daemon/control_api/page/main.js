@@ -164,12 +164,12 @@ function knobs({ target, enforced, engine }) {
   const rows = Object.entries(target).map(([name, wanted]) => {
     const actual = enforced === null ? "not known" : value(enforced[name]);
     const differs = enforced !== null && actual !== value(wanted) ? ` (${value(wanted)} is wanted)` : "";
-    return [name, actual + differs, engine === null ? "–" : hot.has(name) ? "hot: in the running core" : "cold: in a new core"];
+    return [name, actual + differs, engine === null ? "–" : hot.has(name) ? "hot" : "cold"];
   });
   const key = JSON.stringify(rows);
   if (table.dataset.key === key) return;
   table.dataset.key = key;
-  fillTable(table, "What the engine enforces", ["Knob", "Enforced", "Changes"], rows);
+  fillTable(table, "What the engine enforces", ["Knob", "Enforced", "Tier"], rows);
 }
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
