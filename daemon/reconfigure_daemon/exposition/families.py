@@ -283,8 +283,8 @@ class Families:
         self.hypervolume = gauge(
             group,
             "pareto_hypervolume",
-            "Hypervolume between Pareto front and reference point, in the product of the objectives' units; it grows "
-            "as better configurations are found.",
+            "Hypervolume between the Pareto front and the worst that was measured, in tokens per second times joules "
+            "per token; it grows as better configurations are found.",
         )
         self.shifts = counter(
             group, "workload_shifts", "Shifts of the workload that were detected, by what shifted.", "quantity"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.learning.checks import Check, Checks, checked
+from reconfigure_daemon.learning.front_size import FrontSize, front_size
 from reconfigure_daemon.learning.methods import Methods
 from reconfigure_daemon.learning.training import training_set
 from reconfigure_daemon.ports import FitReport, LearningMetrics, Served, TrialStore
@@ -88,7 +89,9 @@ class Learning:
         if self._answered is not None and self._answered[0] is surrogates and self._answered[1] == context:
             return self._answered[2]
         candidates = self._candidates_of(self._settings().configuration_space())
-        found = await self._on_thread(lambda: surrogates.forecast(candidates, context))
+        found, front = await self._on_thread(lambda: _with_front(surrogates, candidates, context))
+        if front is not None:
+            self._metrics.observe_front(front.configurations, front.hypervolume)
         self._answered = surrogates, context, found
         return found
 
@@ -207,3 +210,11 @@ class Learning:
 
     async def _on_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+
+def _with_front(
+    surrogates: Surrogates, candidates: Sequence[Configuration], context: WorkloadContext
+) -> tuple[tuple[Forecast, ...], FrontSize | None]:
+    """In the worker thread: forecasts of all candidates, and how far their front reaches."""
+    found = surrogates.forecast(candidates, context)
+    return found, front_size(found, surrogates.trials)

@@ -91,7 +91,7 @@ SURROGATES = Dashboard(
         row("Pareto front"),
         _learned(
             "Hypervolume",
-            "Between front and reference point; it grows as better configurations are found.",
+            "Between the front and the worst that was measured; it grows as better ones are found.",
             series("pareto_hypervolume"),
             "{{instance}}",
         ),
