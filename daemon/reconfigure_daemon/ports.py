@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,6 +44,8 @@ from reconfigure_policies.surrogate import Quality, Quantity, Surrogates, Trial
 
 #: A trace of more than a minute is gigabytes, and streams stand still while it is written.
 MOST_PROFILED_S = 60.0
+
+_Answer = TypeVar("_Answer")
 
 
 class Message(BaseModel):
@@ -486,6 +488,9 @@ class Learner(Protocol):
 
     def served(self) -> Served | None:
         """What is learned about now; None before an engine was read."""
+
+    async def computed(self, work: Callable[[], _Answer]) -> _Answer:
+        """What a function over surrogates returns, computed in the learner's own thread."""
 
 
 class LoadTally(Protocol):

@@ -13,6 +13,7 @@ from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.ports import HostPhase
 from reconfigure_daemon.store import Store
 from reconfigure_daemon.supervision import GuardedTask, Notifier, Shutdown, StopCause, run_guarded
+from reconfigure_daemon.tuning import Tuning
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ class Daemon:
         launcher: ProcessLauncher,
         notifier: Notifier,
         meter_notices: tuple[str, ...],
+        tuning: Tuning,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -41,6 +43,7 @@ class Daemon:
         self._launcher = launcher
         self._notifier = notifier
         self._meter_notices = meter_notices
+        self._tuning = tuning
         self._shutdown = Shutdown()
         self._status = ""
         self._announced: str | None = None
@@ -78,6 +81,7 @@ class Daemon:
             GuardedTask("engine", lambda: self._loop.keeper.run(lambda: self._loop.target), essential=True),
             GuardedTask("control loop", lambda: self._loop.run(self._ticked), essential=True),
             GuardedTask("store sweep", self._sweep),
+            GuardedTask("tuning", self._tuning.run),
         ]
 
     async def _sweep(self) -> None:

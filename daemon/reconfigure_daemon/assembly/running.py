@@ -17,6 +17,7 @@ from reconfigure_daemon.actuation.launcher import ProcessLauncher
 from reconfigure_daemon.actuation.profile_reader import read_profiles
 from reconfigure_daemon.assembly.daemon import Daemon
 from reconfigure_daemon.assembly.live_settings import LiveSettings
+from reconfigure_daemon.assembly.tuning import build_tuning
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_builder
 from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.control_api import Controller, Learned, allow_many_connections, listen, serve
@@ -83,10 +84,13 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         loop = sight.loop = await build_loop(around)
         held.push_async_callback(loop.close)
         settings.follow(lambda changed: _follow(changed, loop, store))
-        daemon = Daemon(settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices))
+        tuning = build_tuning(around, loop, trials, learning)
+        daemon = Daemon(
+            settings, clock, loop, store, metrics, launcher, Notifier(os.environ), tuple(meter.notices), tuning
+        )
         learned = Learned(learning, trials, settings)
         controller = Controller(
-            loop, store, metrics.render, metrics.content_type, daemon.notices, clock, learned, read_profiles
+            loop, store, metrics.render, metrics.content_type, daemon.notices, clock, learned, read_profiles, tuning
         )
         runner = await serve(controller, listener, _token(settings()))
         held.push_async_callback(runner.cleanup)

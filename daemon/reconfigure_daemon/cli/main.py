@@ -19,12 +19,13 @@ EXAMPLES = """Examples:
     reconfigure status --watch\n
     reconfigure --objective energy --for 8h\n
     reconfigure apply max_num_seqs=64 block_size=32 --dry-run\n
-    reconfigure replay trace.csv --speed 4 --limit 10m
+    reconfigure replay trace.csv --speed 4 --limit 10m\n
+    reconfigure tune --recorded --trials 40 --budget 2h
 """
 
 
 #: Verbs that bring what no other one uses: an HTTP client, the control API's messages. Each is its module's function.
-_LOADED_WHEN_ASKED = ("replay", "profile")
+_LOADED_WHEN_ASKED = ("replay", "profile", "tune")
 
 
 class Verbs(TyperGroup):

@@ -7,7 +7,7 @@
     GET  /v1/decisions?limit=20&before=ID  -> DecisionList, newest first
     GET  /v1/windows?limit=240&after=ID    -> WindowList, oldest first
     GET  /v1/schedule?days=7               -> CalendarView
-    see `learning_messages` for what was learned
+    see `learning_messages` for what was learned, `tuning_messages` for what is measured on purpose
 
 Faults: `{"error": {"kind": ..., "message": ..., ...facts}}` with 400, 401, 403, 404, 405, 409, 413,
 500, 502, 503 or 504.

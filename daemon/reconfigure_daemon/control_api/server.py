@@ -20,6 +20,7 @@ from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest,
 from reconfigure_daemon.control_api.page_files import page_routes
 from reconfigure_daemon.control_api.profiles import ProfileEndpoint, ReadProfiles
 from reconfigure_daemon.control_api.response_headers import add_headers
+from reconfigure_daemon.control_api.tuning_endpoints import TuningEndpoints
 from reconfigure_daemon.control_api.views import (
     calendar_view,
     decision_view,
@@ -32,6 +33,7 @@ from reconfigure_daemon.control_loop import ControlLoop, Handled, new_intent
 from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import HostPhase, Journal, SwitchProgress
 from reconfigure_daemon.schedules.calendar import DAY_S
+from reconfigure_daemon.tuning import Tuning
 from reconfigure_policies.domain.objective import IntentKind, OperatorIntent
 
 NDJSON = "application/x-ndjson"
@@ -59,6 +61,7 @@ class Controller:
         clock: for uptime and intents.
         learned: what was learned; None in a daemon that learns nothing.
         read_profiles: reads traces; None in a daemon that cannot.
+        tuning: measures configurations on purpose; None in a daemon that cannot.
     """
 
     loop: ControlLoop
@@ -69,6 +72,7 @@ class Controller:
     clock: Clock
     learned: Learned | None = None
     read_profiles: ReadProfiles | None = None
+    tuning: Tuning | None = None
 
 
 async def serve(controller: Controller, listener: socket.socket, token: str | None) -> web.AppRunner:
@@ -100,6 +104,8 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
         application.add_routes([web.post("/v1/profile", profiles.profile)])
     if controller.learned is not None:
         application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
+    if controller.tuning is not None:
+        application.add_routes(TuningEndpoints(controller.tuning, controller.loop).routes())
     application.add_routes(page_routes())
     application.on_response_prepare.append(add_headers)
     runner = web.AppRunner(

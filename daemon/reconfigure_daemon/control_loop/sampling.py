@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconfigure_daemon.clock import Clock
@@ -76,6 +77,7 @@ class Sampler:
         self._deployed: _Deployed | None = None
         self._changes_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._settles_at_s: float | None = None
+        self._keeps_windows = True
 
     @property
     def slo(self) -> ServiceLevelObjective:
@@ -90,6 +92,16 @@ class Sampler:
         """Read the meter, with or without an engine."""
         self.energy = self._meter.read()
         self._metrics.observe_energy(self.energy)
+
+    @contextmanager
+    def not_learning(self) -> Iterator[None]:
+        """While the block runs the load is the daemon's own: its windows are no traffic and are not kept."""
+        self._keeps_windows = False
+        try:
+            yield
+        finally:
+            self._keeps_windows = True
+            self._builder.restart()
 
     async def sample(self, host: EngineHost) -> HostState:
         """Read the engine once.
@@ -142,6 +154,8 @@ class Sampler:
             self._builder.restart()
 
     async def _complete(self, window: WorkloadWindow, state: HostState) -> None:
+        if not self._keeps_windows:
+            return
         at, configuration = self._clock.wall(), Configuration(state.enforced)
         self.windows.append(window)
         self._metrics.observe_window(window, self._builder.slo)

@@ -89,7 +89,7 @@ class Learning:
         if self._answered is not None and self._answered[0] is surrogates and self._answered[1] == context:
             return self._answered[2]
         candidates = self._candidates_of(self._settings().configuration_space())
-        found, front = await self._on_thread(lambda: _with_front(surrogates, candidates, context))
+        found, front = await self.computed(lambda: _with_front(surrogates, candidates, context))
         if front is not None:
             self._metrics.observe_front(front.configurations, front.hypervolume)
         self._answered = surrogates, context, found
@@ -160,7 +160,7 @@ class Learning:
         if before is not None and before.trials == trials:
             return
         try:
-            surrogates, quality, checks = await self._on_thread(lambda: self._computed(trials, space, before))
+            surrogates, quality, checks = await self.computed(lambda: self._computed(trials, space, before))
         except SurrogateUnavailable as reason:
             if str(reason) != self._error:
                 log.warning("surrogates were not fitted: %s", reason)
@@ -208,7 +208,8 @@ class Learning:
             self._candidates = space, tuple(space.enumerate())
         return self._candidates[1]
 
-    async def _on_thread(self, work: Callable[[], _T]) -> _T:
+    async def computed(self, work: Callable[[], _T]) -> _T:
+        """See `Learner.computed`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 

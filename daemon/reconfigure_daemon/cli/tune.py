@@ -1,0 +1,170 @@
+"""`reconfigure tune`: measures configurations on purpose, and shows the front grow."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import typer
+
+from reconfigure_daemon.cli import tune_options as options
+from reconfigure_daemon.cli.answers import parsed
+from reconfigure_daemon.cli.control_api_client import ControlApiClient
+from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
+from reconfigure_daemon.cli.output import EXIT_FAILED, console, print_json, side_console
+from reconfigure_daemon.cli.replay_options import Limit, MaxOutputTokens, MaxPromptTokens, Sample, Start
+from reconfigure_daemon.cli.tune_progress import shown_session
+from reconfigure_daemon.control_api.tuning_messages import TuningView
+from reconfigure_daemon.errors import ReconfigureError
+
+_POLL_S = 0.5
+
+#: A daemon that is fitting may take this long to answer.
+_PATIENCE_S = 60.0
+
+#: Lengths that are taken over from a trace, evenly over it.
+_MOST_LENGTHS = 2000
+
+
+def tune(
+    trace: options.Trace = None,
+    recorded: options.Recorded = False,
+    resume: options.Resume = False,
+    stop: options.Stop = False,
+    watch: options.Watch = False,
+    trials: options.Trials = None,
+    budget: options.Budget = None,
+    energy: options.Energy = None,
+    space: options.Space = options.SpaceKind.DISCRETE,
+    rate: options.Rate = None,
+    start: Start = 0.0,
+    limit: Limit = None,
+    sample: Sample = 1.0,
+    max_prompt_tokens: MaxPromptTokens = None,
+    max_output_tokens: MaxOutputTokens = None,
+    window: options.Window = 10.0,
+    settle: options.Settle = 3.0,
+    despite_traffic: options.DespiteTraffic = False,
+    plots: options.Plots = None,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure configurations on the running engine with a load of its own, until the front is known.
+
+    A Sobol design first, then what the surrogates expect to add most to the front for each joule. Each trial offers the
+    workload's requests at its arrival rate (joules, latencies), then as many as the engine takes (throughput). Ctrl-C
+    ends the trial and brings the configuration from before back; --resume goes on.
+    """
+    api = client(url, token_file)
+    if sum((trace is not None, recorded, resume, stop, watch)) != 1:
+        raise typer.BadParameter("name one of --trace FILE, --recorded, --resume, --watch and --stop")
+    if stop:
+        api.send("/v1/tune/stop", b"{}")
+    elif resume:
+        api.send("/v1/tune/resume", json.dumps({"trials": trials}).encode(), _PATIENCE_S)
+    elif not watch:
+        request: dict[str, Any] = {
+            "trials": trials or 40,
+            "budget_s": budget,
+            "budget_j": energy,
+            "space": space.value,
+            "settle_s": settle,
+            "window_s": window,
+            "saturated_s": max(1.0, window / 2),
+            "despite_traffic": despite_traffic,
+            "recorded": recorded,
+        }
+        if trace is not None:
+            request |= _workload(trace, start, limit, sample, max_prompt_tokens, max_output_tokens, rate)
+        api.send("/v1/tune", json.dumps(request).encode(), _PATIENCE_S)
+    view = _follow(api, quiet=as_json)
+    _show_end(view, plots, as_json=as_json)
+    if view.state != "finished":
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _workload(
+    trace: Path,
+    start: float,
+    limit: float | None,
+    sample: float,
+    max_prompt_tokens: int | None,
+    max_output_tokens: int | None,
+    rate: float | None,
+) -> dict[str, Any]:
+    """Lengths and mean rate of a stretch of a trace; the daemon gets nothing else of it."""
+    from reconfigure_daemon.load_generation.plan import PlanOptions, plan_replay
+    from reconfigure_daemon.load_generation.trace import TraceInvalid
+    from reconfigure_daemon.load_generation.trace_reader import TraceReader
+
+    reader = TraceReader(trace)
+    selected = PlanOptions(
+        start_s=start,
+        limit_s=limit,
+        sample=sample,
+        max_prompt_tokens=max_prompt_tokens,
+        max_output_tokens=max_output_tokens,
+    )
+    plan = plan_replay(reader, selected)
+    reader.check()
+    if not plan.requests or (rate is None and plan.arrival_rate_rps <= 0):
+        raise TraceInvalid([f"{trace}: nothing of it is left to offer; choose another --start, --limit or --sample"])
+    step = -(-len(plan.requests) // _MOST_LENGTHS)
+    lengths = [(request.prompt_tokens, request.output_tokens) for request in plan.requests[::step]]
+    return {"lengths": lengths, "arrival_rate_rps": rate or plan.arrival_rate_rps}
+
+
+def _follow(api: ControlApiClient, *, quiet: bool) -> TuningView:
+    """Show the session until it has ended; Ctrl-C ends it, and a second one only stops watching."""
+    interrupted = False
+    with shown_session(quiet=quiet) as show:
+        while True:
+            try:
+                view = parsed(TuningView, api.get("/v1/tune", timeout_s=_PATIENCE_S))
+                show(view)
+                if view.state != "running":
+                    return view
+                time.sleep(_POLL_S)
+            except KeyboardInterrupt:
+                if interrupted:
+                    side_console().print("Stopped watching; `reconfigure tune --watch` shows the session again.")
+                    raise typer.Exit(EXIT_FAILED) from None
+                interrupted = True
+                _stop(api)
+
+
+def _stop(api: ControlApiClient) -> None:
+    side_console().print("Ending the trial; the configuration from before comes back ...")
+    try:
+        api.send("/v1/tune/stop", b"{}")
+    except ReconfigureError as refusal:  # it has ended just now
+        side_console().print(str(refusal))
+
+
+def _show_end(view: TuningView, plots: Path | None, *, as_json: bool) -> None:
+    if plots is not None:
+        from reconfigure_daemon.cli.tune_plots import draw_session
+
+        for path in draw_session(view, plots):
+            side_console().print(f"drawn into {path}")
+    if as_json:
+        print_json(view.model_dump(mode="json"))
+        return
+    from reconfigure_daemon.cli.tune_wording import show_session
+
+    show_session(console(), view)
+
+
+def mean_error(view: TuningView, quantity: str) -> float | None:
+    """Mean absolute error of what was foretold of trials before they were measured; None without any."""
+    errors = []
+    for trial in view.trials:
+        expected = None if trial.expected is None else getattr(trial.expected, quantity)
+        measured = trial.measured.measured.get(quantity)
+        if expected is not None and measured:
+            errors.append(abs(expected.median - measured) / measured)
+    return fmean(errors) if errors else None

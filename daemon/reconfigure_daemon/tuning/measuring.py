@@ -1,0 +1,144 @@
+"""One trial: a steady load at the workload's rate, then a saturated engine; by the engine's records and the meter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.ports import (
+    EnergyMeter,
+    EngineHost,
+    HostState,
+    LoadSource,
+    LoadTally,
+    TelemetryBatch,
+)
+from reconfigure_daemon.tuning.request import TuneRequest
+from reconfigure_daemon.tuning.workload import Lengths
+from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.energy import EnergyReading
+from reconfigure_policies.domain.forecast import WorkloadContext
+from reconfigure_policies.domain.objective import ServiceLevelObjective
+from reconfigure_policies.domain.workload import WorkloadWindow
+from reconfigure_policies.surrogate import Measured, Quantity, Trial
+from reconfigure_policies.surrogate.trials import measured_in, rate_relative_sd
+
+_SAMPLE_S = 1.0
+
+#: A saturated engine has as many requests as may run, and these waiting, so that no place is ever empty.
+_QUEUED_SHARE, _QUEUED_AT_LEAST = 0.25, 4
+
+#: An engine that is left alone with what was cut off is idle within this, or is measured as it is.
+_IDLE_WITHIN_S = 30.0
+
+_NO_RECORDS = 2**62
+
+
+class Stretch(Protocol):
+    """A window in the making; see `monitoring.partial_window`."""
+
+    def extend(self, batch: TelemetryBatch, energy: EnergyReading | None) -> None:
+        """Take in a batch."""
+
+    def window(self) -> WorkloadWindow:
+        """The window up to the last batch."""
+
+
+Begin = Callable[[TelemetryBatch, EnergyReading | None, ServiceLevelObjective], Stretch]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What every trial of a session offers."""
+
+    context: WorkloadContext
+    lengths: Lengths
+    request: TuneRequest
+    slo: ServiceLevelObjective
+
+
+class NotServed(Exception):
+    """The engine took no request of a trial, or finished none; the message is its own word."""
+
+
+class Measuring:
+    """Measures the configuration that is enforced.
+
+    Args:
+        meter: joules.
+        load: sends requests.
+        begin: starts a window.
+        clock: time.
+    """
+
+    def __init__(self, meter: EnergyMeter, load: LoadSource, begin: Begin, clock: Clock) -> None:
+        self._meter = meter
+        self._load = load
+        self._begin = begin
+        self._clock = clock
+
+    def energy_j(self) -> float:
+        """Joules so far."""
+        return self._meter.read().energy_j
+
+    async def trial(self, host: EngineHost, configuration: Configuration, offered: Offered, seed: int) -> Trial:
+        """Energy and latencies at the workload's rate, then throughput of the saturated engine.
+
+        Args:
+            host: enforces the configuration.
+            configuration: every knob of the space.
+            offered: the load.
+            seed: another one for each trial, so that no prompt comes twice.
+
+        Raises:
+            NotServed: if it serves nothing under this configuration.
+        """
+        request, state = offered.request, await host.state()
+        places = int(configuration.get("max_num_seqs", 64))
+        running = min(places, max(1, round(offered.context.arrival_rate_rps)))
+        rate = self._load.offered(state, offered.lengths, offered.context.arrival_rate_rps, running, 2 * seed)
+        at_rate = await self._window(host, rate, request.settle_s, request.window_s, offered.slo)
+        at_once = places + max(_QUEUED_AT_LEAST, round(_QUEUED_SHARE * places))
+        flood = self._load.offered(state, offered.lengths, None, at_once, 2 * seed + 1)
+        saturated = await self._window(host, flood, request.settle_s, request.saturated_s, offered.slo)
+        await self._idle(host)
+        measured = {**measured_in(at_rate), **_throughput(saturated)}
+        return Trial(configuration, offered.context, self._clock.wall(), measured)
+
+    async def _window(
+        self,
+        host: EngineHost,
+        load: AbstractAsyncContextManager[LoadTally],
+        settle_s: float,
+        seconds: float,
+        slo: ServiceLevelObjective,
+    ) -> WorkloadWindow:
+        async with load as tally:
+            await self._clock.sleep(settle_s)
+            batch = await host.telemetry(_NO_RECORDS)
+            stretch = self._begin(batch, self._meter.read(), slo)
+            ends_s = self._clock.monotonic() + seconds
+            while (left_s := ends_s - self._clock.monotonic()) > 0:
+                await self._clock.sleep(min(_SAMPLE_S, left_s))
+                batch = await host.telemetry(batch.next_after)
+                stretch.extend(batch, self._meter.read())
+        window = stretch.window()
+        if tally.failed and not tally.completed:
+            raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
+        if not window.output_tokens:
+            raise NotServed(f"it generated nothing in {window.duration_s:.1f} s of load")
+        return window
+
+    async def _idle(self, host: EngineHost) -> HostState:
+        """Wait until what was cut off is gone."""
+        until_s = self._clock.monotonic() + _IDLE_WITHIN_S
+        while (state := await host.state()).live_requests and self._clock.monotonic() < until_s:
+            await self._clock.sleep(0.1)
+        return state
+
+
+def _throughput(window: WorkloadWindow) -> dict[Quantity, Measured]:
+    return {Quantity.THROUGHPUT: Measured(window.output_throughput_tps, rate_relative_sd(window))}
