@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from reconfigure_daemon.cli.replay_options import duration_s, positive
+from reconfigure_daemon.cli.options import duration_s
+from reconfigure_daemon.cli.replay_options import positive
 
 _JOULES = {"j": 1.0, "kj": 1e3, "mj": 1e6, "wh": 3600.0, "kwh": 3.6e6}
 _ENERGY = re.compile(r"(\d+(?:\.\d+)?)\s*(kWh|Wh|kJ|MJ|J)", re.IGNORECASE)

@@ -39,6 +39,7 @@ from reconfigure_daemon.control_api.messages import (
     StatusView,
 )
 from reconfigure_daemon.control_api.profiles import ProfileView
+from reconfigure_daemon.control_api.tuning_messages import TriedView, TuningView
 from reconfigure_daemon.ports import (
     Capabilities,
     DeploymentState,
@@ -255,7 +256,45 @@ PROFILE = ProfileView(
         for device in ("GPU 0", "GPU 1")
     ],
 )
-LEARNED = {"/v1/pareto": PARETO, "/v1/explanation": EXPLANATION, "/v1/surrogate": SURROGATE}
+
+
+def tried(number, by, cap, energy_j, throughput_tps, **facts) -> TriedView:
+    measured = {"energy_per_output_token_j": energy_j, "throughput_tps": throughput_tps, "ttft_p99_s": 0.2}
+    configuration = {"max_num_seqs": cap, "block_size": 32}
+    view = MeasuredView(configuration=configuration, context=CONTEXT, at=1.0, measured=measured, feasible=True)
+    return TriedView(number=number, measured=view, by=by, duration_s=21.0, energy_j=900.0, **facts)
+
+
+FAILED = MeasuredView(
+    configuration={"max_num_seqs": 64, "block_size": 64},
+    context=CONTEXT,
+    at=2.0,
+    measured={},
+    feasible=False,
+    reason="out of memory",
+)
+TUNING = TuningView(
+    id="s1",
+    state="finished",
+    phase="",
+    current=None,
+    wanted=4,
+    trials=[
+        tried(1, "start", 32, 0.5, 600.0),
+        tried(2, "sobol", 64, 0.45, 1200.0, on_front=True),
+        TriedView(number=3, measured=FAILED, by="sobol"),
+        tried(4, "nehvi", 8, 0.25, 200.0, on_front=True, expected=forecast(8, 0.26, 210.0)),
+    ],
+    growth=[0.4, 0.8, 0.8, 1.0],
+    context=CONTEXT,
+    restore={"max_num_seqs": 32, "block_size": 32},
+    started_at=993600.0,
+    ended_at=993690.0,
+    energy_j=3600.0,
+    energy_source="estimated",
+    outcome="4 trials were measured",
+)
+LEARNED = {"/v1/tune": TUNING, "/v1/pareto": PARETO, "/v1/explanation": EXPLANATION, "/v1/surrogate": SURROGATE}
 
 
 NIGHT = SpanView(
@@ -291,6 +330,7 @@ class Daemon:
     imported: list[bytes] = field(default_factory=list)
     profile: dict = field(default_factory=lambda: dumped(PROFILE))
     profiled: list[dict] = field(default_factory=list)
+    tuned: list[tuple[str, dict]] = field(default_factory=list)
     tokens: list[str | None] = field(default_factory=list)
 
     async def answer_get(self, request: web.Request) -> web.Response:
@@ -333,6 +373,12 @@ class Daemon:
         self.imported.append(await request.read())
         return self.faulty() if self.fault else web.json_response({"taken": 2, "known": 1})
 
+    async def tune(self, request: web.Request) -> web.Response:
+        self.tuned.append((request.path, await request.json()))
+        if request.path == "/v1/tune/stop":
+            self.learned["/v1/tune"] |= {"state": "stopped", "phase": "", "outcome": "stopped by the operator"}
+        return self.faulty() if self.fault else web.json_response(self.learned["/v1/tune"])
+
     def faulty(self) -> web.Response:
         status, error = self.fault
         return web.json_response({"error": error}, status=status)
@@ -349,6 +395,7 @@ def daemon(monkeypatch):
         application.router.add_post("/v1/intents", answers.answer_intent)
         application.router.add_post("/v1/profile", answers.answer_profile)
         application.router.add_post("/v1/trials", answers.take_trials)
+        application.router.add_post("/v1/tune{rest:.*}", answers.tune)
         runner = web.AppRunner(application)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
