@@ -86,7 +86,7 @@ class ActionState(Message):
 
     kind: Literal["boot", "hot", "switch", "recover", "profile", "stop", "tune"]
     since: float  # wall clock
-    phase: str  # e.g. "boot", "warm_up", "pre_copy", "cut", "retire"
+    phase: str  # e.g. "boot", "warm_up", "pre_copy", "move", "retire"
     detail: str = ""
 
 

@@ -110,7 +110,7 @@ class Switching:
     def _cut(
         self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, stall_s: float, stood_still_s: float = 0.0
     ) -> None:
-        self._enter("cut")
+        self._enter("move")
         self._engine.catch_up()
         live_requests = self._engine.live_requests
         resume_s = self._clock.monotonic() + stall_s

@@ -37,8 +37,13 @@ class Recovery:
             CoreBootFailed: when the bound is reached.
         """
         router.stop_admitting()
-        await booter.retire(dead)
-        core = await self._boot_within_bounds(booter, dead.configuration, make_config)
+        retiring = asyncio.create_task(
+            booter.retire(dead)
+        )  # its processes are gone: streams need not wait for the rest
+        try:
+            core = await self._boot_within_bounds(booter, dead.configuration, make_config)
+        finally:
+            await retiring
         router.attach(core)
         router.serving = core
         core.first_answer = dead.first_answer

@@ -21,15 +21,17 @@ from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.replay import inexact_reason, precopy_request
+from reconfigure_daemon.engine_host.side_by_side import share_processors, taking_turns
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import Configuration
 
 PRECOPY_ROUNDS = 6
 PRECOPY_ENOUGH_S = 0.1  # a round this short leaves little for the groups
-GROUP_COPY_S = 0.25  # streams move in groups that take at most about this long to copy ahead
+GROUP_COPY_S = 0.1  # streams move in groups that take at most about this long to copy ahead
 LARGEST_GROUP = 16
 GROUP_PATIENCE_S = 2.0  # a stream may wait its turn behind a smaller running cap; the next group then goes on
+STEP_PATIENCE_S = 0.25  # longer than a step of the old core takes
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
 
@@ -111,10 +113,12 @@ class Switch:
         old = self._router.serving
         new = await self._boot(self._plan.configuration)
         try:
-            await self._warm_up(new, old)
-            await self._precopy(old, new)
-            staying = await self._move_over(old, new)
-            await self._settle(new)
+            async with taking_turns(old):
+                await self._warm_up(new, old)
+                await self._precopy(old, new)
+                async with taking_turns(new):
+                    staying = await self._move_over(old, new)
+                    await self._settle(new)
         except BaseException:
             await self._go_back(new, old)
             raise
@@ -134,17 +138,30 @@ class Switch:
             await asyncio.wait_for(warm_up(self._router, new, old if same_numbers else None), self._plan.left_s())
 
     async def _precopy(self, old: Core, new: Core) -> None:
-        """Send every stream's tokens ahead, again and again, until a round is short or no shorter than the last."""
+        """Send every stream's tokens ahead, again and again, until a round is short or no shorter than the last.
+
+        Once is enough where a round is spread over many steps: each stream is copied again right before it moves.
+        """
         async with self._phase("pre_copy"):
             before_s = math.inf
-            for round_number in range(PRECOPY_ROUNDS):
+            for round_number in range(1 if share_processors(old) else PRECOPY_ROUNDS):
                 streams = self._divide(old)[0]
-                took_s = await self._copy_ahead(streams, new)
+                took_s = await self._copy_round(streams, old, new)
                 self._group_size = group_size(len(streams), took_s)
                 self._say("pre_copy", f"round {round_number + 1}: {len(streams)} streams in {took_s * 1e3:.0f} ms")
                 if took_s < PRECOPY_ENOUGH_S or took_s > 0.8 * before_s:
                     break
                 before_s = took_s
+
+    async def _copy_round(self, streams: list[LiveRequest], old: Core, new: Core) -> float:
+        """All at once, or one by one in the gaps between the old core's steps; returns the seconds of copying."""
+        if not share_processors(old):
+            return await self._copy_ahead(streams, new)
+        spent_s = 0.0
+        for live in streams:
+            await self._until_served_once_more(streams)
+            spent_s += await self._copy_ahead([live], new)
+        return spent_s
 
     async def _copy_ahead(self, streams: Iterable[LiveRequest], new: Core) -> float:
         """Put the streams' tokens so far into the new core's prefix cache; returns the seconds it took."""
@@ -167,9 +184,20 @@ class Switch:
             for start in range(0, len(moving), self._group_size):
                 group = self._alive(moving[start : start + self._group_size])
                 await self._copy_ahead(group, new)
+                await self._until_served_once_more(group)
                 self.record.replayed_tokens += await self._router.move(group, new)
                 await self._until_gone_on(group, new, GROUP_PATIENCE_S)
         return staying
+
+    async def _until_served_once_more(self, group: list[LiveRequest]) -> None:
+        """Wait for a token of any of these: a stream that leaves right after one stands still for the shortest time."""
+        now_s = time.monotonic()
+        flowing = [live for live in group if live.last_output_s is not None]
+
+        def served() -> bool:
+            return not flowing or any((live.last_output_s or 0.0) > now_s for live in flowing)
+
+        await self._router.ledger.until(served, STEP_PATIENCE_S)
 
     async def _settle(self, new: Core) -> None:
         """Wait until every moved stream has gone on in the new core, or the core has shown that it gets there."""

@@ -80,7 +80,8 @@ def test_generated_tokens_travel_beside_the_clients_own_extra_arguments():
 @pytest.mark.parametrize(
     ("streams", "copied_in_s", "size"),
     [
-        (8, 0.25, 8),
+        (8, 0.1, 8),
+        (8, 0.4, 2),
         (8, 2.0, 1),
         (256, 0.4, LARGEST_GROUP),
         (64, 0.0, LARGEST_GROUP),

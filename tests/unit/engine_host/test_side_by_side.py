@@ -1,0 +1,51 @@
+"""Two cores on the same processors take turns; on a GPU nothing is paced."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from reconfigure_daemon.engine_host.side_by_side import PACE_S, taking_turns
+
+
+class PacedCore:
+    """A core that knows its pace, until it dies."""
+
+    def __init__(self, device, pace_s=0.0):
+        self.config = SimpleNamespace(device_config=SimpleNamespace(device_type=device))
+        self.paces_s = [pace_s]
+        self.dead = False
+
+    async def utility(self, method, *arguments):
+        if self.dead:
+            raise ConnectionError("the core is gone")
+        if method == "reconfigure_read":
+            return {"enforced": {"pacing_interval_s": self.paces_s[-1]}}
+        self.paces_s.append(arguments[0]["pacing_interval_s"])
+        return None
+
+
+@pytest.mark.parametrize(
+    ("device", "pace_s", "during_and_after"),
+    [("cpu", 0.0, [PACE_S, 0.0]), ("cpu", 0.02, [PACE_S, 0.02]), ("cpu", 0.5, [0.5, 0.5]), ("cuda", 0.02, [])],
+)
+async def test_a_core_on_the_cpu_is_paced_for_a_while(device, pace_s, during_and_after):
+    """It gets back the pace it had, one that was slower stays, and a GPU takes turns by itself."""
+    core = PacedCore(device, pace_s)
+    async with taking_turns(core):
+        assert core.paces_s == [pace_s, *during_and_after[:1]]
+    assert core.paces_s == [pace_s, *during_and_after]
+
+
+async def test_a_core_that_dies_meanwhile_hides_no_error():
+    """What went wrong inside is what is told."""
+    core = PacedCore("cpu")
+
+    async def die() -> None:
+        async with taking_turns(core):
+            core.dead = True
+            raise TimeoutError("the real reason")
+
+    with pytest.raises(TimeoutError, match="the real reason"):
+        await die()
