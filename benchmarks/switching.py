@@ -85,8 +85,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             f"{TRACE}, {len(requests)} requests in {requests[-1].due_s:.0f} s, lengths times "
             f"{arguments.scale_tokens:g}, prompts to {arguments.max_prompt}, outputs to {arguments.max_output} tokens; "
             f"numbers in {DTYPE}, at the cuts in the model's own type.",
-            "Outputs that differ: of the switched run against the mean of both others. Stall: the longest time without "
-            f"output that a client saw across the cut; {len(cuts.stalls_s)} of them.",
+            "Outputs that differ: of the switched run against the mean of both others. Stall: the longest time "
+            f"without output that a client saw while streams moved; {len(cuts.stalls_s)} of them.",
         ],
         details={
             "switches": switches.made,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -45,12 +46,13 @@ async def watched_background() -> AsyncIterator[Background]:
         yield background
     finally:
         sampling.cancel()
-        watch.sample(background)
+        await asyncio.to_thread(watch.sample, background)
 
 
 async def _sample(watch: _Watch, background: Background) -> None:
+    """In a thread: on a busy machine a look at all processes takes as long as the pauses that are measured."""
     while True:
-        watch.sample(background)
+        await asyncio.to_thread(watch.sample, background)
         await asyncio.sleep(SAMPLE_INTERVAL_S)
 
 
@@ -62,9 +64,14 @@ class _Watch:
         self._own: dict[tuple[int, float], bool] = {}
         self._before: dict[tuple[int, float], float] = {}
         self._began_s = time.monotonic()
+        self._looking = threading.Lock()
 
     def sample(self, background: Background) -> None:
-        """Add what others have used since the watch began."""
+        """Add what others have used since the watch began; one look at a time."""
+        with self._looking:
+            self._look(background)
+
+    def _look(self, background: Background) -> None:
         began_at = time.time() - (time.monotonic() - self._began_s)
         for process in psutil.process_iter():
             try:
