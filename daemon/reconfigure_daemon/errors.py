@@ -28,7 +28,8 @@ class SettingsInvalid(ReconfigureError):
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
-        super().__init__("\n".join(faults))
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the settings"
+        super().__init__("\n".join([count, *faults]))
 
 
 class EngineHostUnreachable(ReconfigureError):

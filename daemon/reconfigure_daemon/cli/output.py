@@ -51,10 +51,7 @@ def report(fault: ReconfigureError, *, as_json: bool) -> int:
 
 
 def told(fault: ReconfigureError) -> str:
-    """A fault in words: several settings faults one a line, a running action with its age."""
-    if isinstance(fault, SettingsInvalid):
-        count = len(fault.faults)
-        return f"{count} fault{'s' if count > 1 else ''} in the settings\n" + "\n".join(fault.faults)
+    """A fault in words, a running action with its age."""
     facts = getattr(fault, "facts", {})
     if fault.kind == "action_in_progress" and "since" in facts:
         running = f"{facts.get('action', 'an action')} since {clock_time(facts['since'])}"

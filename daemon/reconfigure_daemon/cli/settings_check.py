@@ -31,7 +31,14 @@ def _settings_file() -> None:
 
 @config.command()
 def check(
-    path: Annotated[Path, typer.Argument(envvar="RECONFIGURE_CONFIG", help="The settings file.")] = DEFAULT_CONFIG,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help=f"The settings file; as --config.  [default: {DEFAULT_CONFIG}]", show_default=False),
+    ] = None,
+    named: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", envvar="RECONFIGURE_CONFIG", help="The settings file, as for serve."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List every fault of a settings file with its line, or show what the file allows.
@@ -40,6 +47,7 @@ def check(
     """
     from reconfigure_daemon.settings import load_settings
 
+    path = path or named or DEFAULT_CONFIG
     settings = load_settings(path, os.environ)
     summary, week = summarize(settings), coming_week(settings, time.time())
     if as_json:
