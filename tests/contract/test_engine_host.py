@@ -27,6 +27,7 @@ from reconfigure_daemon.ports import EngineHost, HostPhase, SwitchMode, SwitchRe
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
 from reconfigure_policies.domain.workload import FinishReason
+from tests.engine.real_host import SPACE
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Subject:
         hot, cold: changes of one knob each, both unlike the start.
         failing: a cold change whose deployment cannot boot.
         deadline_s: ample for a switch.
+        stream_tokens: of a stream that outlives an overlapped switch.
     """
 
     host: EngineHost
@@ -47,6 +49,7 @@ class Subject:
     cold: Mapping[str, object]
     failing: Mapping[str, object]
     deadline_s: float
+    stream_tokens: int
 
     async def switch(self, changes, on_progress=None, **fields):
         start = self.settings.configuration_space().default()
@@ -67,7 +70,7 @@ class Subject:
             async for line in response.content:
                 if line.startswith(b"data: {"):
                     choice = json.loads(line[6:])["choices"][0]
-                    output += choice["token_ids"]
+                    output += choice["token_ids"] or []
                     reason = choice["finish_reason"]
         return output, reason
 
@@ -105,7 +108,7 @@ async def emulated(tmp_path):
     await runner.setup()
     await aiohttp.web.TCPSite(runner, "127.0.0.1", settings.engine.port).start()
     await host.boot({})
-    yield Subject(host, settings, {"max_num_seqs": 4}, {"block_size": 32}, {"block_size": 64}, 5.0)
+    yield Subject(host, settings, {"max_num_seqs": 4}, {"block_size": 32}, {"block_size": 64}, 5.0, 500)
     await runner.cleanup()
     time_passing.cancel()
     await asyncio.gather(time_passing, return_exceptions=True)
@@ -123,12 +126,30 @@ async def emulated_through_the_socket(tmp_path):
         await runner.cleanup()
 
 
-HOSTS = [emulated, emulated_through_the_socket]
+@asynccontextmanager
+async def real_vllm(engine):
+    """One process for all tests: what a test has left in force is where the next one starts from."""
+    client = PrivateSocketClient(engine.serving().socket, answer_timeout_s=120)
+    start = (await client.state()).enforced
+    space = {name: {**knob, "default": start[name]} for name, knob in SPACE.items()}
+    settings = Settings.model_validate({"space": space})
+    hot = {"max_num_seqs": next(value for value in (4, 8) if value != start["max_num_seqs"])}
+    cold = {"block_size": next(value for value in (32, 64) if value != start["block_size"])}
+    yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 250)
+    await client.close()
 
 
-@pytest.fixture(params=HOSTS, ids=lambda factory: factory.__name__)
-async def subject(request, tmp_path):
-    async with request.param(tmp_path) as subject:
+HOSTS = [
+    pytest.param((emulated, "tmp_path"), id="emulated"),
+    pytest.param((emulated_through_the_socket, "tmp_path"), id="emulated_through_the_socket"),
+    pytest.param((real_vllm, "real_engine"), id="real_vllm", marks=pytest.mark.engine),
+]
+
+
+@pytest.fixture(params=HOSTS)
+async def subject(request):
+    factory, stands_on = request.param
+    async with factory(request.getfixturevalue(stands_on)) as subject:
         yield subject
 
 
@@ -192,8 +213,8 @@ async def test_a_switch_makes_a_new_deployment(subject, mode):
 async def test_streams_live_through_a_switch(subject, mode):
     """Every stream ends with exactly the tokens that it would have had without the switch."""
     prompts = [[10 + i, 20, 30] for i in range(4)]
-    expected = await asyncio.gather(*(subject.generate(prompt, 500) for prompt in prompts))
-    streams = [asyncio.create_task(subject.generate(prompt, 500)) for prompt in prompts]
+    expected = await asyncio.gather(*(subject.generate(prompt, subject.stream_tokens) for prompt in prompts))
+    streams = [asyncio.create_task(subject.generate(prompt, subject.stream_tokens)) for prompt in prompts]
     await subject.live(len(prompts))
     report = await subject.switch(subject.cold, mode=mode)
     assert report.outcome == "applied"

@@ -94,8 +94,17 @@ def real_host(
     arguments: dict[str, Any] | None = None,
     space: dict[str, Any] | None = None,
     engine: dict[str, Any] | None = None,
+    module: str = "reconfigure_daemon.engine_host",
 ):
-    """Start an engine host on the small model and wait until it serves; ended with the context."""
+    """Start an engine host on the small model and wait until it serves; ended with the context.
+
+    Args:
+        folder: for its settings, its private socket and its log.
+        arguments: of vLLM, beside `ARGUMENTS`.
+        space: instead of `SPACE`.
+        engine: more of the engine's section.
+        module: what to run.
+    """
     port = free_port()
     own = {"model": str(prepare_small_model()), "port": port, "arguments": {**ARGUMENTS, **(arguments or {})}}
     settings = {
@@ -105,7 +114,7 @@ def real_host(
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings))
     log = folder / "host.log"
-    command = [sys.executable, "-m", "reconfigure_daemon.engine_host", "--config", config, "--runtime", folder]
+    command = [sys.executable, "-m", module, "--config", config, "--runtime", folder]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*map(str, command)], stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **ENVIRONMENT},
