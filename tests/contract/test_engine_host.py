@@ -27,7 +27,7 @@ from reconfigure_daemon.ports import EngineHost, HostPhase, SwitchMode, SwitchRe
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
 from reconfigure_policies.domain.workload import FinishReason
-from tests.engine.real_host import SPACE
+from tests.engine.real_host import MODEL, SPACE
 
 
 @dataclass
@@ -41,6 +41,7 @@ class Subject:
         failing: a cold change whose deployment cannot boot.
         deadline_s: ample for a switch.
         stream_tokens: of a stream that outlives an overlapped switch.
+        model: what clients call it.
     """
 
     host: EngineHost
@@ -50,6 +51,7 @@ class Subject:
     failing: Mapping[str, object]
     deadline_s: float
     stream_tokens: int
+    model: str
 
     async def switch(self, changes, on_progress=None, **fields):
         start = self.settings.configuration_space().default()
@@ -60,7 +62,7 @@ class Subject:
     async def generate(self, prompt, tokens):
         """Token ids of a greedy completion of a forced length, and how it ended, as a client sees them."""
         state = await self.host.state()
-        body = {"model": state.model, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
+        body = {"model": self.model, "prompt": prompt, "max_tokens": tokens, "ignore_eos": True, "temperature": 0}
         body |= {"stream": True, "return_token_ids": True}
         output, reason = [], None
         async with (
@@ -108,7 +110,16 @@ async def emulated(tmp_path):
     await runner.setup()
     await aiohttp.web.TCPSite(runner, "127.0.0.1", settings.engine.port).start()
     await host.boot({})
-    yield Subject(host, settings, {"max_num_seqs": 4}, {"block_size": 32}, {"block_size": 64}, 5.0, 500)
+    yield Subject(
+        host,
+        settings,
+        {"max_num_seqs": 4},
+        {"block_size": 32},
+        {"block_size": 64},
+        5.0,
+        500,
+        (await host.state()).model,
+    )
     await runner.cleanup()
     time_passing.cancel()
     await asyncio.gather(time_passing, return_exceptions=True)
@@ -135,7 +146,7 @@ async def real_vllm(engine):
     settings = Settings.model_validate({"space": space})
     hot = {"max_num_seqs": next(value for value in (4, 8) if value != start["max_num_seqs"])}
     cold = {"block_size": next(value for value in (32, 64) if value != start["block_size"])}
-    yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 250)
+    yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 250, MODEL)
     await client.close()
 
 
