@@ -28,8 +28,11 @@ class SettingsInvalid(ReconfigureError):
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in the settings"
-        super().__init__("\n".join([count, *faults]))
+        super().__init__("\n".join(faults))
+
+    def listed(self) -> str:
+        """The faults under their number, one a line, for people."""
+        return f"{len(self.faults)} fault{'s' if len(self.faults) > 1 else ''} in the settings\n{self}"
 
 
 class EngineHostUnreachable(ReconfigureError):

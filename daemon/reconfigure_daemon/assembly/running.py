@@ -22,7 +22,7 @@ from reconfigure_daemon.assembly.wiring import Surroundings, build_loop, window_
 from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.control_api import Controller, Learned, allow_many_connections, listen, serve
 from reconfigure_daemon.control_loop import ControlLoop
-from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_daemon.errors import ReconfigureError, SettingsInvalid
 from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.learning import Learning
 from reconfigure_daemon.metering import ComposedEnergyMeter, build_emulated_meter, build_meter
@@ -50,7 +50,8 @@ def run(config_path: Path) -> int:
         logging.getLogger("reconfigure_daemon").setLevel(settings.log_level)
         asyncio.run(_run(LiveSettings(settings, config_path, os.environ), config_path))
     except ReconfigureError as fault:
-        sys.stderr.write(f"reconfigure: {fault}\n")
+        words = fault.listed() if isinstance(fault, SettingsInvalid) else fault
+        sys.stderr.write(f"reconfigure: {words}\n")
         return 1
     return 0
 

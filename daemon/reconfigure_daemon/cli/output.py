@@ -51,7 +51,9 @@ def report(fault: ReconfigureError, *, as_json: bool) -> int:
 
 
 def told(fault: ReconfigureError) -> str:
-    """A fault in words, a running action with its age."""
+    """A fault in words: several settings faults one a line, a running action with its age."""
+    if isinstance(fault, SettingsInvalid):
+        return fault.listed()
     facts = getattr(fault, "facts", {})
     if fault.kind == "action_in_progress" and "since" in facts:
         running = f"{facts.get('action', 'an action')} since {clock_time(facts['since'])}"
