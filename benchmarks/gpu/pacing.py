@@ -4,8 +4,9 @@
 
 One engine serves the trace at recorded speed without a break, while the pace goes up step by step and down again. After
 each change a stretch is left out in which requests of the old pace end; then `--measure` seconds count. The governor is
-off: this is the curve that it has to find. With `--recording FILE`, every reading of the engine and of the joules is
-kept, once a second, for `benchmarks.gpu.step_cost`.
+off: this is the curve that it has to find. First the same prompts are answered with one token each: what they cost is
+the floor that no pace gets below. `--budgets` goes on at the last pace with smaller token budgets. With `--recording
+FILE`, every reading of the engine and of the joules is kept, once a second, for `benchmarks.gpu.step_cost`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from benchmarks.gpu.energy_track import SAMPLE_S, EnergyTrack
 from benchmarks.gpu.recording import Recorder
-from benchmarks.gpu.server import SERVED_NAME, VOCABULARY, engine_changes, model_folder, use_environment
+from benchmarks.gpu.server import engine_changes, model_folder, target_of, use_environment
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.requests import Span, seen_in
@@ -31,8 +32,9 @@ from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlanOptions, ReplayPlan
-from reconfigure_daemon.load_generation.target import Target
 
+BUDGET = 8192
+PROMPTS_S = 20.0
 PACES_S = (0.0, 0.02, 0.03, 0.045, 0.06, 0.09, 0.13, 0.18)
 
 #: Requests of the old pace have mostly ended after this many mean lives of a request under the new one.
@@ -45,9 +47,10 @@ TTFT_TARGET = 1.15
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One pace's steady state."""
+    """One setting's steady state."""
 
     pacing_interval_s: float
+    max_num_batched_tokens: int
     began_s: float
     ended_s: float
     seen: Span
@@ -57,6 +60,12 @@ class Stretch:
     def energy_per_output_token_j(self) -> float:
         """Prefill and idle energy included."""
         return self.energy_j / max(self.seen.output_tokens, 1)
+
+    @property
+    def words(self) -> str:
+        """The setting."""
+        budget = "" if self.max_num_batched_tokens == BUDGET else f", budget {self.max_num_batched_tokens}"
+        return f"pace {1000 * self.pacing_interval_s:.0f} ms{budget}"
 
     @property
     def power_w(self) -> float:
@@ -74,10 +83,12 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
         with EnergyTrack() as energy:
             idle_w = await idle_power_w(energy)
+            prompts_w = await prompts_power_w(daemon, energy, arguments)
+            console.print(f"idle {idle_w:.0f} W, with prompts alone {prompts_w:.0f} W")
             async with Recorder(host, energy, arguments.recording):
                 stretches = await walk(daemon, host, energy, arguments, console)
         await host.close()
-    return findings_of(stretches, idle_w, arguments, energy.source)
+    return findings_of(stretches, idle_w, prompts_w, arguments, energy.source)
 
 
 async def idle_power_w(energy: EnergyTrack, duration_s: float = 5.0) -> float:
@@ -87,31 +98,42 @@ async def idle_power_w(energy: EnergyTrack, duration_s: float = 5.0) -> float:
     return energy.joules_between(began_s, began_s + duration_s) / duration_s
 
 
+async def prompts_power_w(daemon: Daemon, energy: EnergyTrack, arguments: argparse.Namespace) -> float:
+    """Mean power where every answer has one token: idle and prefill, the part that no pace can lower."""
+    length_s = 0.5 * arguments.measure if arguments.quick else PROMPTS_S
+    options = PlanOptions(start_s=arguments.start, limit_s=length_s, max_output_tokens=1)
+    plan = plan_of(arguments.trace, options)
+    began_s = time.monotonic()
+    await replay_trace(plan.requests, target_of(arguments.engine, daemon.engine_url, arguments.seed + 1))
+    await asyncio.sleep(max(0.0, began_s + length_s - time.monotonic()) + 3 * SAMPLE_S)
+    return energy.joules_between(began_s, began_s + length_s) / length_s
+
+
 async def walk(
     daemon: Daemon, host: PrivateSocketClient, energy: EnergyTrack, arguments: argparse.Namespace, console: Console
 ) -> list[Stretch]:
-    """Each pace in turn, in the steady state."""
+    """Each pace in turn, then each budget, in the steady state."""
     paces = arguments.paces[:2] if arguments.quick else arguments.paces
-    plan = plan_of(arguments.trace, PlanOptions(start_s=arguments.start, limit_s=whole_s(arguments, paces)))
+    settings = [(pace_s, BUDGET) for pace_s in paces] + [(paces[-1], budget) for budget in arguments.budgets]
+    plan = plan_of(arguments.trace, PlanOptions(start_s=arguments.start, limit_s=whole_s(arguments, settings)))
     marks, stop = [], asyncio.Event()
-    target = Target(daemon.engine_url, await served_name(daemon, arguments), seed=arguments.seed, vocab_size=VOCABULARY)
+    target = target_of(arguments.engine, daemon.engine_url, arguments.seed)
     began_s = time.monotonic()
     replay = asyncio.create_task(replay_trace(plan.requests, target, stop=stop))
-    for pace_s in paces:
-        await host.set_knobs({"pacing_interval_s": pace_s})
+    for pace_s, budget in settings:
+        await host.set_knobs({"pacing_interval_s": pace_s, "max_num_batched_tokens": budget})
         await asyncio.sleep(settling_s(plan, pace_s))
         from_s = time.monotonic()
         await asyncio.sleep(arguments.measure)
-        marks.append((pace_s, from_s, time.monotonic()))
-        console.print(
-            f"  pace {1000 * pace_s:.0f} ms: {energy.joules_between(*marks[-1][1:]) / arguments.measure:.0f} W"
-        )
+        marks.append((pace_s, budget, from_s, time.monotonic()))
+        power_w = energy.joules_between(*marks[-1][2:]) / arguments.measure
+        console.print(f"  pace {1000 * pace_s:.0f} ms, budget {budget}: {power_w:.0f} W")
     await host.set_knobs({"pacing_interval_s": 0.0})
     stop.set()
     run = await replay
     return [
-        Stretch(pace_s, a, b, seen_in(run.results, a - began_s, b - began_s), energy.joules_between(a, b))
-        for pace_s, a, b in marks
+        Stretch(pace_s, budget, a, b, seen_in(run.results, a - began_s, b - began_s), energy.joules_between(a, b))
+        for pace_s, budget, a, b in marks
     ]
 
 
@@ -121,24 +143,23 @@ def settling_s(plan: ReplayPlan, pace_s: float) -> float:
     return max(LEAST_SETTLING_S, SETTLING_LIVES * lives_s)
 
 
-def whole_s(arguments: argparse.Namespace, paces: list[float]) -> float:
+def whole_s(arguments: argparse.Namespace, settings: list[tuple[float, int]]) -> float:
     """Seconds of the trace that are enough for the walk; what is left over is not sent."""
-    return sum(arguments.measure + LEAST_SETTLING_S + 500 * pace_s for pace_s in paces)
-
-
-async def served_name(daemon: Daemon, arguments: argparse.Namespace) -> str:
-    """What the engine calls its model."""
-    return SERVED_NAME if arguments.engine == "vllm" else (await daemon.target()).model
+    return sum(arguments.measure + LEAST_SETTLING_S + 500 * pace_s for pace_s, _ in settings)
 
 
 def findings_of(
-    stretches: list[Stretch], idle_w: float, arguments: argparse.Namespace, source: str
+    stretches: list[Stretch], idle_w: float, prompts_w: float, arguments: argparse.Namespace, source: str
 ) -> command.Findings:
     """The curve: each pace against none."""
     name, unpaced = arguments.trace.removesuffix(".csv.gz"), stretches[0]
-    rows: list[Row] = [shown("power of an idle engine", idle_w, "W")]
+    rows: list[Row] = [
+        shown("power of an idle engine", idle_w, "W"),
+        shown(f"{name}: power with prompts alone", prompts_w, "W"),
+        shown(f"{name}: the same against no pace, which no pace gets below", prompts_w / unpaced.power_w),
+    ]
     for stretch in stretches:
-        words = f"{name}, pace {1000 * stretch.pacing_interval_s:.0f} ms"
+        words = f"{name}, {stretch.words}"
         rows += [
             shown(f"{words}: joules per output token", stretch.energy_per_output_token_j, "J"),
             shown(f"{words}: power", stretch.power_w, "W"),
@@ -152,7 +173,8 @@ def findings_of(
     rows.append(shown(f"{name}: least joules per output token against no pace",
                       best.energy_per_output_token_j / unpaced.energy_per_output_token_j))  # fmt: skip
     notes = [f"Energy: NVML, {source}, all GPUs of the machine, idle ones included."]
-    return command.Findings(rows, notes, {"stretches": [asdict(s) for s in stretches], "idle_power_w": idle_w})
+    details = {"stretches": [asdict(s) for s in stretches], "idle_power_w": idle_w, "prompts_power_w": prompts_w}
+    return command.Findings(rows, notes, details)
 
 
 def main() -> int:
@@ -160,6 +182,7 @@ def main() -> int:
     parser = command.options(__doc__)
     parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
     parser.add_argument("--paces", type=float, nargs="+", default=list(PACES_S), help="seconds, the first is 0")
+    parser.add_argument("--budgets", type=int, nargs="*", default=[], help="token budgets at the last pace")
     parser.add_argument("--measure", type=float, default=20.0, help="seconds of each pace that count (default: 20)")
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (default: 1)")

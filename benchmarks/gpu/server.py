@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.random_model import write_random_model
-from benchmarks.harness.processes import ServerProcess
-from benchmarks.harness.stock import SERVER
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.processes import ServerProcess, free_port
+from benchmarks.harness.stock import SERVER, STOP_TIMEOUT_S, healthy
+from reconfigure_daemon.load_generation.target import Target
 
 SERVED_NAME = "mistral-7b-shape"
+EMULATED_NAME = "emulated"
 VOCABULARY = 32_000
 
 ENVIRON = {
@@ -77,10 +83,31 @@ def engine_changes(
     }
 
 
-def stock_server(model: str, port: int, folder: Path) -> ServerProcess:
-    """Plain `vllm serve` with the same arguments, started and not yet ready."""
-    command = [sys.executable, "-m", SERVER, "--model", model, "--port", str(port), *words(SHARED)]
-    return ServerProcess(command, folder / "stock.log", {}, folder)
+@asynccontextmanager
+async def stock_arm(engine: str, model: str, folder: Path) -> AsyncIterator[str]:
+    """Plain `vllm serve` with the same arguments, yielding its address; emulated, an ungoverned daemon stands in.
+
+    Raises:
+        ServerFailed: if it does not serve, with its last words.
+    """
+    if engine == "emulated":
+        async with Daemon(engine, model, engine_changes()) as ungoverned:
+            yield ungoverned.engine_url
+        return
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    line = ["--model", model, "--port", str(port), *words(SHARED)]
+    server = ServerProcess([sys.executable, "-m", SERVER, *line], folder / "stock.log", {}, folder)
+    try:
+        await healthy(server, url)
+        yield url
+    finally:
+        await asyncio.to_thread(server.end, signal.SIGTERM, STOP_TIMEOUT_S)
+
+
+def target_of(engine: str, url: str, seed: int) -> Target:
+    """A server as the load generator sees it; another seed brings other prompts."""
+    return Target(url, SERVED_NAME if engine == "vllm" else EMULATED_NAME, seed=seed, vocab_size=VOCABULARY)
 
 
 def words(arguments: Mapping[str, Any]) -> list[str]:

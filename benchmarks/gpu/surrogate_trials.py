@@ -43,7 +43,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
-from benchmarks.gpu.trace import ENVIRON
+from benchmarks.gpu.server import ENVIRON
 from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS, Trial, design
 from benchmarks.harness.command import allow_many_streams, until
 from benchmarks.harness.daemon import Daemon, applied

@@ -15,12 +15,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,20 +29,17 @@ from rich.console import Console
 
 from benchmarks.gpu.energy_track import SAMPLE_S, EnergyTrack
 from benchmarks.gpu.recording import Recorder
-from benchmarks.gpu.server import SERVED_NAME, VOCABULARY, engine_changes, model_folder, stock_server, use_environment
+from benchmarks.gpu.server import engine_changes, model_folder, stock_arm, target_of, use_environment
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.machine import describe_machine
-from benchmarks.harness.processes import free_port
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, shown
 from benchmarks.harness.statistics import paired_ratio
-from benchmarks.harness.stock import healthy
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.load_generation.open_loop import ReplayRun, replay_trace
 from reconfigure_daemon.load_generation.plan import PlanOptions
-from reconfigure_daemon.load_generation.target import Target
 
 STOCK = "stock"
 TARGETS = {
@@ -118,8 +113,7 @@ class Bench:
         plan = plan_of(self.arguments.trace, PlanOptions(start_s=start_s, limit_s=length_s))
         url = self.stock_url if tpot_limit_s is None else self.daemon.engine_url
         seed = 1000 * (number + 2) + round(1000 * (tpot_limit_s or 0))
-        name = SERVED_NAME if self.arguments.engine == "vllm" else (await self.daemon.target()).model
-        target = Target(url, name, seed=seed, vocab_size=VOCABULARY)
+        target = target_of(self.arguments.engine, url, seed)
         controller = psutil.Process(self.daemon.controller.pid)
         began_s, used_s = time.monotonic(), sum(controller.cpu_times()[:2])
         stop = asyncio.Event()
@@ -197,22 +191,6 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     findings = findings_of(bench.slices, arguments, energy.source)
     findings.details["controller_log"] = [line for line in log if "Adjust" in line or "service level" in line]
     return findings
-
-
-@asynccontextmanager
-async def stock_arm(engine: str, model: str, folder: Path) -> AsyncIterator[str]:
-    """What the daemon is compared with, yielding its address; an emulated engine stands in where the daemon's is."""
-    if engine == "emulated":
-        async with Daemon(engine, model, engine_changes()) as ungoverned:
-            yield ungoverned.engine_url
-        return
-    port = free_port()
-    server = stock_server(model, port, folder)
-    try:
-        await healthy(server, f"http://127.0.0.1:{port}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        await asyncio.to_thread(server.end, signal.SIGTERM, 60.0)
 
 
 def words_of(tpot_limit_s: float | None) -> str:

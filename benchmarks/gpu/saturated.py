@@ -1,0 +1,103 @@
+"""Throughput of a full engine: the daemon under the throughput objective against stock `vllm serve`, on one GPU.
+
+    python -m benchmarks.gpu.saturated [--requests 600] [--repeats 3] [--caps 256 512] [--quick]
+
+All requests arrive at once, with the lengths of Azure's conversations; output tokens count from the moment when a fifth
+of them has come until four fifths have: the queue is full in between. The arms take turns, in alternating order. Both
+servers stand on the card; the one that has nothing to do takes no time from the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.gpu.server import engine_changes, model_folder, stock_arm, target_of, use_environment
+from benchmarks.harness import command
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.rows import Row, at_least, exactly, shown
+from benchmarks.harness.statistics import paired_ratio
+from benchmarks.harness.trace import plan_of
+from reconfigure_daemon.load_generation.open_loop import ReplayRun, replay_trace
+from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
+from reconfigure_daemon.load_generation.results import RequestStatus
+
+#: Tokens before the first and after the second share of all are start and end, not steady state.
+STEADY = (0.2, 0.8)
+TARGET = 1.05
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """Start both servers and let them work through the same queue in turn."""
+    use_environment()
+    folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
+    model = model_folder(arguments.engine, folder)
+    changes = engine_changes(caps=arguments.caps, sections={"start_objective": "throughput"})
+    async with stock_arm(arguments.engine, model, folder) as stock, Daemon(arguments.engine, model, changes) as daemon:
+        console.print("stock vLLM and the daemon serve")
+        arms = {"stock": stock, "daemon": daemon.engine_url}
+        rates: dict[str, list[float]] = {arm: [] for arm in arms}
+        failed = 0
+        for number in range(-1, 1 if arguments.quick else arguments.repeats):
+            for arm in list(arms)[:: 1 if number % 2 else -1]:
+                target = target_of(arguments.engine, arms[arm], 100 * (number + 2) + len(arm))
+                run = await replay_trace(at_once(arguments, 60 if number < 0 else arguments.requests), target)
+                rate_tps = steady_rate_tps(run)
+                console.print(f"  {number:3d} {arm:7s} {rate_tps:.0f} output tokens/s")
+                if number >= 0:  # the first round only warms both up
+                    rates[arm].append(rate_tps)
+                    failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
+    return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), [], {"output_tokens_per_s": rates})
+
+
+def at_once(arguments: argparse.Namespace, count: int) -> list[PlannedRequest]:
+    """Requests of the trace, all due now."""
+    plan = plan_of(arguments.trace, PlanOptions(start_s=arguments.start, requests=count))
+    return [replace(request, due_s=0.0) for request in plan.requests]
+
+
+def steady_rate_tps(run: ReplayRun) -> float:
+    """Output tokens each second while the queue was full."""
+    moments_s = sorted(
+        moment_s
+        for result in run.results
+        if result.first_output_s is not None
+        for moment_s in accumulate(result.gaps_s, initial=result.first_output_s)
+    )
+    first, last = (int(share * (len(moments_s) - 1)) for share in STEADY)
+    return (last - first) / (moments_s[last] - moments_s[first])
+
+
+def rows_of(ours_tps: Sequence[float], theirs_tps: Sequence[float], failed: int) -> list[Row]:
+    """The ratio with its interval."""
+    ratio = paired_ratio(ours_tps, theirs_tps)
+    return [
+        at_least(f"saturated throughput, daemon / stock, median of {ratio.pairs} pairs", ratio.median, TARGET),
+        shown("95% interval, low", ratio.low),
+        shown("95% interval, high", ratio.high),
+        shown("output tokens/s, stock", sum(theirs_tps) / len(theirs_tps)),
+        shown("output tokens/s, daemon", sum(ours_tps) / len(ours_tps)),
+        exactly("requests not completed", failed, 0),
+    ]
+
+
+def main() -> int:
+    """The command."""
+    parser = command.options(__doc__)
+    parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
+    parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
+    parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per arm (default: 3)")
+    parser.add_argument("--caps", type=int, nargs="+", default=[256, 512], help="running caps; the largest is used")
+    return command.run("gpu.saturated", parser, measure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
