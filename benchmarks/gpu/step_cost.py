@@ -95,7 +95,9 @@ def settled(seconds: Sequence[Second], window_s: float) -> Iterator[tuple[int, i
         knobs = seconds[first][0]
         if first and knobs != seconds[first - 1][0]:
             since_s = 0.0
-        wait_s = max(LEAST_SETTLED_S, SETTLED_LIVES * _life_s(seconds[max(0, first - 30) : first]))
+        wait_s = max(
+            LEAST_SETTLED_S, SETTLED_LIVES * _life_s([sample for _, sample in seconds[max(0, first - 30) : first]])
+        )
         last, length_s = first, 0.0
         while last < len(seconds) and length_s < window_s and seconds[last][0] == knobs:
             length_s += seconds[last][1].duration_s
