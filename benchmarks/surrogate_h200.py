@@ -1,0 +1,264 @@
+"""How well surrogates foretell configurations that they were never shown, on an H200, in another session.
+
+    python -m benchmarks.surrogate_h200 [--training FILE] [--held-out FILE]
+
+Both files are raw measurements by `benchmarks.gpu.surrogate_trials`, committed in `benchmarks/measurements/`; this
+command computes on them and needs no GPU. The surrogates are fitted to the training session as the daemon would fit
+them, and asked for each held-out configuration under its load. What was measured of one is the mean of its three
+windows; R2 and MAPE are on those means, on the quantity's own scale. The 95 % intervals are for one outcome, so each
+window counts for their coverage. Beside them: a ridge regression of the logarithm on the same inputs, the training's
+mean, and the R2 that a perfect model would reach against means as noisy as these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, variance
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from benchmarks.gpu.trial_design import HOT_KNOBS
+from benchmarks.harness import command
+from benchmarks.harness.machine import PROJECT
+from benchmarks.harness.rows import Row, at_least, at_most, shown
+from reconfigure_daemon.errors import RequestInvalid
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
+from reconfigure_policies.domain.forecast import Estimate, WorkloadContext
+from reconfigure_policies.surrogate import FitOptions, Measured, Quantity, Trial, estimate_of, fit, quality
+
+MEASUREMENTS = PROJECT / "benchmarks" / "measurements" / "surrogate_h200"
+RIDGE = 0.01
+TARGETS = {Quantity.THROUGHPUT: (0.98, 0.04), Quantity.ENERGY: (0.95, 0.05)}
+NAMES = {Quantity.THROUGHPUT: "saturated throughput", Quantity.ENERGY: "energy per output token"}
+UNITS = {Quantity.THROUGHPUT: "tokens/s", Quantity.ENERGY: "J"}
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One held-out configuration: what its windows measured, and what was foretold.
+
+    Attributes:
+        name: of the trial.
+        windows: every value that was measured.
+        estimate: what the surrogates foretold.
+        ridge: what the ridge regression foretold.
+    """
+
+    name: str
+    windows: tuple[float, ...]
+    estimate: Estimate
+    ridge: float
+
+    @property
+    def mean(self) -> float:
+        """Of its windows."""
+        return fmean(self.windows)
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """Fit to one session, judge by the other."""
+    training, held_out = session_of(arguments.training, "training"), session_of(arguments.held_out, "held_out")
+    space = space_of(training)
+    learned_from, judged_by = trials_of(training), trials_of(held_out)
+    refuse_shared(learned_from, judged_by)
+    surrogates = fit(list(learned_from.values()), space, FitOptions(quantities=tuple(TARGETS)))
+    rows: list[Row] = []
+    details: dict[str, Any] = {}
+    for quantity in TARGETS:
+        judged = judge(quantity, surrogates, list(learned_from.values()), judged_by, space)
+        rows += rows_of(quantity, judged, [t.measured[quantity].value for t in learned_from.values()])
+        details[quantity.value] = [
+            {"trial": each.name, "measured": each.windows, "foretold": vars_of(each.estimate), "ridge": each.ridge}
+            for each in judged
+        ]
+    own = quality(surrogates)
+    details["leave_one_out"] = {q.value: vars_of(found) for q, found in own.by_quantity.items()}
+    details["runs"] = {"training": training["runs"], "held_out": held_out["runs"]}
+    gpus = {gpu["name"] for each in (training, held_out) for run in each["runs"] for gpu in run["machine"]["gpus"]}
+    rows.append(shown("training trials", len(learned_from)))
+    rows.append(shown("held-out configurations", len({name_of(key) for key in judged_by})))
+    notes = [
+        f"Measured on {', '.join(sorted(gpus)) or 'no GPU: not a measurement of one'}, vLLM "
+        f"{training['runs'][0]['versions']['vllm']}; training {training['runs'][0]['began']}, held out "
+        f"{held_out['runs'][0]['began']}; {held_out['seconds']['rate_window']:g} s and "
+        f"{held_out['seconds']['saturated_window']:g} s a window.",
+        "Energy is of the GPU's own counter, and includes prefill and idle energy at the trial's arrival rate.",
+    ]
+    if own.faults:
+        notes.append(f"Of themselves they say that they are not to be trusted: {'; '.join(own.faults)}.")
+    console.print(f"fitted to {len(learned_from)} trials, judged by {len(judged_by)} windows")
+    return command.Findings(rows, notes, details)
+
+
+def session_of(path: Path, session: str) -> dict[str, Any]:
+    """A session's file.
+
+    Raises:
+        RequestInvalid: if it is not there, or of the other session.
+    """
+    if not path.is_file():
+        raise RequestInvalid(f"there is no {path}; measure it with `python -m benchmarks.gpu.surrogate_trials`")
+    found: dict[str, Any] = json.loads(path.read_text())
+    if found["session"] != session:
+        raise RequestInvalid(f"{path} is of session {found['session']}; name one of session {session}")
+    return found
+
+
+def space_of(session: dict[str, Any]) -> ConfigurationSpace:
+    """The design's knobs; without a GPU another one needs a new core."""
+    cold: dict[str, list[Any]] = {name: [] for name in session["trials"][0]["cold"]}
+    for trial in session["trials"]:
+        for name, value in trial["cold"].items():
+            if value not in cold[name]:
+                cold[name].append(value)
+    knobs = [Knob(name, Tier.COLD, tuple(values), values[0]) for name, values in cold.items()]
+    knobs += [Knob(name, Tier.HOT, tuple(values), values[0]) for name, values in HOT_KNOBS.items()]
+    return ConfigurationSpace(tuple(knobs))
+
+
+def trials_of(session: dict[str, Any]) -> dict[str, Trial]:
+    """Every window as a trial, by its key; one with failed requests or without tokens is left out."""
+    prompt, output = session["prompt_tokens"], session["output_tokens"]
+    found = {}
+    for each in session["trials"]:
+        rate, saturated = each["at_rate"], each["saturated"]
+        if rate["failed"] or saturated["failed"] or not rate["energy_per_output_token_j"]:
+            continue
+        found[each["key"]] = Trial(
+            Configuration({**each["cold"], **each["hot"]}),
+            WorkloadContext(each["arrival_rate_rps"], prompt, output),
+            float(len(found)),
+            {
+                Quantity.ENERGY: Measured(rate["energy_per_output_token_j"]),
+                Quantity.THROUGHPUT: Measured(saturated["output_tps"]),
+            },
+        )
+    return found
+
+
+def refuse_shared(training: dict[str, Trial], held_out: dict[str, Trial]) -> None:
+    """A configuration in both sessions would say nothing.
+
+    Raises:
+        RequestInvalid: with it.
+    """
+    shared = {t.configuration for t in training.values()} & {t.configuration for t in held_out.values()}
+    if shared:
+        raise RequestInvalid(f"{next(iter(shared))} is in both sessions; held-out configurations are never trained on")
+
+
+def judge(
+    quantity: Quantity,
+    surrogates: Any,
+    training: Sequence[Trial],
+    held_out: dict[str, Trial],
+    space: ConfigurationSpace,
+) -> list[HeldOut]:
+    """Every held-out configuration with its forecasts."""
+    windows: dict[str, list[Trial]] = defaultdict(list)
+    for key, trial in held_out.items():
+        windows[name_of(key)].append(trial)
+    targets = np.log([trial.measured[quantity].value for trial in training])
+    weights = ridge(features(training, space), targets)
+    judged = []
+    for name, trials in sorted(windows.items()):
+        (forecast,) = surrogates.forecast([trials[0].configuration], trials[0].context)
+        estimate = estimate_of(forecast, quantity)
+        assert estimate is not None, "both quantities were measured"
+        values = tuple(trial.measured[quantity].value for trial in trials)
+        judged.append(HeldOut(name, values, estimate, float(np.exp(features(trials[:1], space) @ weights)[0])))
+    return judged
+
+
+def features(trials: Sequence[Trial], space: ConfigurationSpace) -> Array:
+    """Logarithms of counts and of the rate, everything else as it is, and a one."""
+    rows = []
+    for trial in trials:
+        row = [1.0, math.log(trial.context.arrival_rate_rps)]
+        for knob in space.knobs:
+            value = float(trial.configuration[knob.name])
+            row.append(math.log2(value) if isinstance(knob.values[-1], int) and value >= 1 and value != 1 else value)
+        rows.append(row)
+    return np.array(rows, dtype=np.float64)
+
+
+def ridge(inputs: Array, targets: Array) -> Array:
+    """Weights of a ridge regression; the one is not shrunk."""
+    penalty = RIDGE * len(inputs) * np.diag([0.0, *np.var(inputs[:, 1:], axis=0)])
+    weights: Array = np.linalg.lstsq(inputs.T @ inputs + penalty, inputs.T @ targets, rcond=None)[0]
+    return weights
+
+
+def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[float]) -> list[Row]:
+    """R2 and error against their targets, coverage, and what they stand beside."""
+    name, (least_r2, most_error) = NAMES[quantity], TARGETS[quantity]
+    means = [each.mean for each in judged]
+    medians = [each.estimate.median for each in judged]
+    inside = [each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows]
+    coverage = fmean(inside)
+    return [
+        at_least(f"{name}: R2 on held-out configurations", r2(means, medians), least_r2),
+        at_most(f"{name}: mean absolute error", mape(means, medians), most_error),
+        Row(f"{name}: windows inside their 95 % interval", coverage, "", "0.93 to 0.98", 0.93 <= coverage <= 0.98),
+        shown(f"{name}: R2 of a perfect model, by the windows' noise", ceiling(judged)),
+        shown(f"{name}: R2 of ridge regression", r2(means, [each.ridge for each in judged])),
+        shown(f"{name}: error of ridge regression", mape(means, [each.ridge for each in judged])),
+        shown(f"{name}: R2 of the training's mean", r2(means, [fmean(training)] * len(means))),
+        shown(f"{name}: least measured", min(means), UNITS[quantity]),
+        shown(f"{name}: most measured", max(means), UNITS[quantity]),
+    ]
+
+
+def r2(measured: Sequence[float], foretold: Sequence[float]) -> float:
+    """Share of the variance that is foretold."""
+    centre = fmean(measured)
+    left = sum((m - f) ** 2 for m, f in zip(measured, foretold, strict=True))
+    return 1 - left / sum((m - centre) ** 2 for m in measured)
+
+
+def mape(measured: Sequence[float], foretold: Sequence[float]) -> float:
+    """Mean absolute error as a share of what was measured."""
+    return fmean(abs(m - f) / m for m, f in zip(measured, foretold, strict=True))
+
+
+def ceiling(judged: Sequence[HeldOut]) -> float | None:
+    """R2 of a model that knows each true value, against means of few noisy windows; None without repetitions."""
+    repeated = [each for each in judged if len(each.windows) > 1]
+    if not repeated:
+        return None
+    noise = fmean(variance(each.windows) / len(each.windows) for each in repeated)
+    return 1 - noise / variance([each.mean for each in judged])
+
+
+def name_of(key: str) -> str:
+    """A trial's name without its round."""
+    return key.rpartition("/")[0]
+
+
+def vars_of(each: Any) -> dict[str, Any]:
+    """A frozen dataclass's fields."""
+    return {name: getattr(each, name) for name in each.__dataclass_fields__}
+
+
+def main() -> int:
+    """The command."""
+    parser = command.options(__doc__)
+    parser.add_argument("--training", type=Path, default=MEASUREMENTS / "training.json", help="a training session")
+    parser.add_argument("--held-out", type=Path, default=MEASUREMENTS / "held_out.json", help="a held-out session")
+    return command.run("surrogate_h200", parser, measure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
