@@ -15,8 +15,12 @@ from types import ModuleType
 
 from benchmarks.harness import command
 
-#: Each is a module here with a docstring and a coroutine `measure(arguments, console) -> command.Findings`.
-GROUPS: tuple[str, ...] = ("store", "meter", "clock", "connections")
+#: Each is a module here with a docstring and a coroutine `measure(arguments, console) -> command.Findings`; options of
+#: its own are added by its `add_options(parser)`, if there is one.
+GROUPS: tuple[str, ...] = (
+    *("controller", "core", "engine_host", "targets", "day", "endurance"),
+    *("store", "meter", "clock", "connections"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,7 +42,10 @@ def _modules(names: Sequence[str]) -> Mapping[str, ModuleType]:
 
 
 def _run(name: str, module: ModuleType, options: Sequence[str]) -> int:
-    return command.run(f"faults.{name}", command.options(module.__doc__), module.measure, options)
+    parser = command.options(module.__doc__)
+    if hasattr(module, "add_options"):
+        module.add_options(parser)
+    return command.run(f"faults.{name}", parser, module.measure, options)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from benchmarks.harness.command import until
 from benchmarks.harness.machine import PROJECT, gpus
 from benchmarks.harness.processes import ServerFailed, ServerProcess, free_port, last_lines
 from reconfigure_daemon.actuation.processes import HostProcess
-from reconfigure_daemon.control_api.messages import IntentResult, StatusView
+from reconfigure_daemon.control_api.messages import DecisionList, DecisionView, IntentResult, StatusView
 from reconfigure_daemon.load_generation.target import Target, ask_served_model
 from reconfigure_daemon.ports import HostState, SwitchMode
 from reconfigure_daemon.settings import Settings, load_settings
@@ -40,12 +40,23 @@ class Daemon:
         engine: `vllm` or `emulated`.
         model: as `engine.model`.
         changes: sections of `config.yaml` with the keys to change, as deep as they go.
+        environ: variables of the controller, beside this process's own.
+        without: an argument of the shipped `engine.arguments` to leave out, because the space decides it.
     """
 
-    def __init__(self, engine: str, model: str, changes: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+    def __init__(
+        self,
+        engine: str,
+        model: str,
+        changes: Mapping[str, Mapping[str, Any]] | None = None,
+        environ: Mapping[str, str] | None = None,
+        without: str | None = None,
+    ) -> None:
+        self._environ = dict(environ or {})
         self.folder = Path(tempfile.mkdtemp(prefix="reconfigure-benchmark-"))
         self.config = self.folder / "config.yaml"
         self._written = shipped_settings(engine, model, free_port(), free_port(), changes or {})
+        self._written["engine"]["arguments"].pop(without, None)
         self.settings = self._write_settings()
         self.engine_url = f"http://127.0.0.1:{self.settings.engine.port}"
         self.control_url = f"http://127.0.0.1:{self.settings.control_api.port}"
@@ -91,7 +102,8 @@ class Daemon:
             environ: beside this process's own environment; an engine that is adopted does not get it.
         """
         command = [sys.executable, "-m", "reconfigure_daemon", "serve", "--config", str(self.config)]
-        self.controller = ServerProcess(command, self.folder / "controller.log", environ or {}, self.folder)
+        variables = {**self._environ, **(environ or {})}
+        self.controller = ServerProcess(command, self.folder / "controller.log", variables, self.folder)
 
     async def exchange_controller(self, environ: Mapping[str, str]) -> None:
         """End the controller, start one with another environment, and wait until it serves with the same engine."""
@@ -141,6 +153,12 @@ class Daemon:
         """What `reconfigure status` shows."""
         async with self._session.get(f"{self.control_url}/v1/status", raise_for_status=True) as response:
             return StatusView.model_validate_json(await response.read())
+
+    async def decisions(self) -> list[DecisionView]:
+        """What `reconfigure history` shows, the latest first."""
+        url = f"{self.control_url}/v1/decisions?limit=500"
+        async with self._session.get(url, raise_for_status=True) as response:
+            return DecisionList.model_validate_json(await response.read()).decisions
 
     async def host(self) -> HostState:
         """The engine host's state.
