@@ -19,6 +19,7 @@ from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.rows import at_most, exactly, shown
 from benchmarks.harness.streams import equal_requests, running_streams
+from reconfigure_daemon.control_api.messages import OutcomeView
 from reconfigure_daemon.load_generation.results import RequestResult, RequestStatus
 
 STREAMS, PROMPT_TOKENS, OUTPUT_TOKENS = 8, 48, 600
@@ -82,14 +83,14 @@ async def kill(daemon: Daemon, number: int) -> Kill:
         await asyncio.sleep(TOLD_WITHIN_S)
     await command.until(lambda: another(daemon, before.host_id), 300, "another engine host")
     ready_after_s = time.monotonic() - killed_s
-    decision = next(each for each in await daemon.decisions() if before.host_id in each.reason and each.outcome)
-    assert decision.outcome is not None
+    outcome = await restart_of(daemon, before.host_id)
+    assert outcome is not None
     async with running_streams(requests, await daemon.target(seed=number), to_the_end=True) as again:
         pass
     return Kill(
         told=sum(result.status in RETRYABLE for result in streams.results),
         silent=sum(result.status not in RETRYABLE for result in streams.results),
-        counted=int(decision.outcome.measurements.get("live_requests", 0)),
+        counted=int(outcome.measurements.get("live_requests", 0)),
         ready_after_s=ready_after_s,
         retried=completed(again.results),
     )
@@ -100,8 +101,12 @@ async def another(daemon: Daemon, host_id: str) -> bool:
     engine = (await daemon.status()).engine
     if engine is None or engine.host_id == host_id or engine.phase != "serving":
         return False
-    latest = (await daemon.decisions())[0]
-    return latest.outcome is not None
+    return await restart_of(daemon, host_id) is not None
+
+
+async def restart_of(daemon: Daemon, host_id: str) -> OutcomeView | None:
+    """What became of the decision to replace a dead host; None while it is not carried out."""
+    return next((each.outcome for each in await daemon.decisions() if host_id in each.reason and each.outcome), None)
 
 
 def told(kills: list[Kill]) -> int:

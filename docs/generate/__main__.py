@@ -13,13 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from deploy.grafana.source import DASHBOARDS
-from docs.generate import metrics
+from docs.generate import command_line, control_api, metrics, settings
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 #: What writes each page, by the page's path in the project; a page's function takes nothing and returns its text.
 PAGES: Mapping[str, Callable[[], str]] = {
+    "docs/reference/command-line.md": command_line.page,
+    "docs/reference/control-api.md": control_api.page,
     "docs/reference/metrics.md": metrics.page,
+    "docs/reference/settings.md": settings.page,
     **{f"deploy/grafana/dashboards/{dashboard.slug}.json": dashboard.text for dashboard in DASHBOARDS},
 }
 
