@@ -131,7 +131,7 @@ def space_of(session: dict[str, Any]) -> ConfigurationSpace:
 def trials_of(session: dict[str, Any]) -> dict[str, Trial]:
     """Every window as a trial, by its key; one with failed requests or without tokens is left out."""
     prompt, output = session["prompt_tokens"], session["output_tokens"]
-    found = {}
+    found: dict[str, Trial] = {}
     for each in session["trials"]:
         rate, saturated = each["at_rate"], each["saturated"]
         if rate["failed"] or saturated["failed"] or not rate["energy_per_output_token_j"]:
@@ -197,8 +197,8 @@ def features(trials: Sequence[Trial], space: ConfigurationSpace) -> Array:
 def ridge(inputs: Array, targets: Array) -> Array:
     """Weights of a ridge regression; the one is not shrunk."""
     penalty = RIDGE * len(inputs) * np.diag([0.0, *np.var(inputs[:, 1:], axis=0)])
-    weights: Array = np.linalg.lstsq(inputs.T @ inputs + penalty, inputs.T @ targets, rcond=None)[0]
-    return weights
+    weights, *_ = np.linalg.lstsq(inputs.T @ inputs + penalty, inputs.T @ targets, rcond=None)
+    return np.asarray(weights, dtype=np.float64)
 
 
 def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[float]) -> list[Row]:
