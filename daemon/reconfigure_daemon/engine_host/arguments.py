@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from reconfigure_daemon.engine_host.boot_knobs import WITHIN_JSON, json_arguments
 from reconfigure_daemon.engine_host.small_model import NAME as SMALL_MODEL
 from reconfigure_daemon.errors import EngineUnavailable
 from reconfigure_daemon.settings import Settings
@@ -33,12 +34,14 @@ def command_line(
     """
     engine = settings.engine
     space = settings.configuration_space()
+    cold = cold_values(space, configuration)
     given: dict[str, Any] = {
         "shutdown_timeout": int(engine.drain_timeout_s),
         **defaults(engine.model),
         **(profiler(settings.paths.runtime / "profiles") if engine.profiler else {}),
         **engine.arguments,
-        **cold_values(space, configuration),
+        **{name: value for name, value in cold.items() if name not in WITHIN_JSON},
+        **json_arguments(cold, engine.arguments),
         **(boot_maxima(space) if live_switching else boot_values(configuration)),
     }
     line = ["--model", model, "--host", engine.host, "--port", str(engine.port)]

@@ -120,13 +120,19 @@ def _memory(core: Any) -> list[dict[str, int]]:
 
 
 def worker_memory(worker: Any) -> dict[str, int]:
-    """Bytes of the worker's device: total, free, and held by this worker. Empty without a GPU."""
+    """Bytes of the worker's device: total, free, held by this worker and of these its weights; empty without a GPU."""
     import torch
 
     if not torch.cuda.is_available():
         return {}
     free, total = torch.cuda.mem_get_info()
-    return {"total": total, "free": free, "held": torch.cuda.memory_reserved()}
+    return {
+        "total": total,
+        "free": free,
+        "held": torch.cuda.memory_reserved(),
+        "weights": int(getattr(getattr(worker, "model_runner", None), "model_memory_usage", 0)),
+        "visible": torch.cuda.device_count(),
+    }
 
 
 def fork_workers_on_cpu() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from reconfigure_daemon.engine_host.boot_knobs import WITHIN_JSON, read_back
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue, Tier
 
 #: Where vLLM keeps a cold setting once it has resolved it.
@@ -22,7 +23,12 @@ READ_BACK = {
 def cold_enforced(space: ConfigurationSpace, booted: Configuration, config: Any) -> dict[str, KnobValue]:
     """Cold knobs as the core has them; one that vLLM does not show is the value it was booted with."""
     cold = [name for name in booted if name in space and space.knob(name).tier is Tier.COLD]
-    return {name: _read(config, READ_BACK.get(name), booted[name]) for name in cold}
+    return {
+        name: read_back(name, config, booted[name])
+        if name in WITHIN_JSON
+        else _read(config, READ_BACK.get(name), booted[name])
+        for name in cold
+    }
 
 
 def hot_part(space: ConfigurationSpace, configuration: Mapping[str, KnobValue]) -> dict[str, KnobValue]:

@@ -24,7 +24,7 @@ from reconfigure_daemon.engine_host.recovery import Recovery
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
-from reconfigure_daemon.errors import ActionInProgress, EngineHostFault
+from reconfigure_daemon.errors import ActionInProgress, EngineHostFault, RequestRefused
 from reconfigure_daemon.ports import (
     ActionState,
     Capabilities,
@@ -204,7 +204,7 @@ class VllmHost:
             on_progress(progress)
 
         with self._acting("switch", HostPhase.SWITCHING):
-            mode, why = await self._choose_mode(request.mode)
+            mode, why = await self._choose_mode(request.mode, configuration)
             if request.dry_run:
                 return self._report("applied", mode, f"dry run: {mode.value}, {why}.", begun_s, None)
             self._target = configuration
@@ -229,12 +229,15 @@ class VllmHost:
         with contextlib.suppress(Exception):
             await self._prepare(self._router.serving)
 
-    async def _choose_mode(self, asked: SwitchMode) -> tuple[SwitchMode, str]:
+    async def _choose_mode(self, asked: SwitchMode, target: Configuration) -> tuple[SwitchMode, str]:
         if not self._support.live_switching:
             return SwitchMode.DRAIN, self._support.reason
+        try:
+            room = await memory.room_beside(self._router.serving, target)
+        except memory.TooFewGpus as refusal:
+            raise RequestRefused(str(refusal)) from refusal
         if asked is not SwitchMode.AUTO:
             return asked, "as asked"
-        room = await memory.room_beside(self._router.serving)
         return (SwitchMode.OVERLAPPED if room.enough else SwitchMode.SEQUENTIAL), str(room)
 
     def _report(

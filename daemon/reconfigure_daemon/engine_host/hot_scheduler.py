@@ -43,6 +43,7 @@ class HotKnobs(_Above):
             "long_prefill_token_threshold": int(self.scheduler_config.long_prefill_token_threshold),
             "pacing_interval_s": 0.0,
             "prefix_cache_reading": True,
+            "speculation_batch_limit": self._boot_cap,
         }
         self._planning = threading.Lock()  # held while a step is planned or a knob is set
         self._last_step_s = 0.0
@@ -74,7 +75,25 @@ class HotKnobs(_Above):
             "long_prefill_token_threshold": self.scheduler_config.long_prefill_token_threshold,
             "pacing_interval_s": self._target["pacing_interval_s"] if self._input_queue is not None else 0.0,
             "prefix_cache_reading": self._target["prefix_cache_reading"],
+            "speculation_batch_limit": self._boot_cap if self._drafts_on_device() else self._draft_limit(),
         }
+
+    def _draft_limit(self) -> int:
+        return int(self._target["speculation_batch_limit"])
+
+    def _drafts_on_device(self) -> bool:
+        """Whether drafts never pass through the scheduler, which then cannot drop them."""
+        return self.num_spec_tokens > 0 and isinstance(self, AsyncScheduler)
+
+    def update_draft_token_ids(self, draft_token_ids: Any) -> None:
+        """Take drafts as vLLM does, and drop them all while more requests run than speculation pays for.
+
+        What costs at a large batch is verifying drafts, which is thereby saved; looking up n-grams goes on.
+        """
+        super().update_draft_token_ids(draft_token_ids)
+        if len(self.running) > self._draft_limit():
+            for request in self.running:
+                request.spec_token_ids = []
 
     def _enforce(self) -> None:
         running = len(self.running)

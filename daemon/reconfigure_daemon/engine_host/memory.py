@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import psutil
 
 from reconfigure_daemon.engine_host.cores import Core
+from reconfigure_daemon.engine_host.gpu_room import GpuUse, Room, TooFewGpus, check_count, ranks_of, room_on_gpus
+from reconfigure_policies.domain.configuration import KnobValue
 
-MARGIN_BYTES = 2 * 2**30  # CUDA context, graphs and activations that a core does not report as held
 CPU_MARGIN_BYTES = 2**30
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Memory for a second core: bytes free and bytes needed on the tightest device."""
+async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:
+    """Room for a core of another configuration: on its GPUs, or on a machine without any in main memory.
 
-    free: int
-    needed: int
-
-    @property
-    def enough(self) -> bool:
-        """Whether it fits."""
-        return self.free >= self.needed
-
-    def __str__(self) -> str:
-        return f"{self.free / 2**30:.1f} GiB free, {self.needed / 2**30:.1f} GiB needed for a second core"
-
-
-async def room_beside(core: Core) -> Room:
-    """Measure the devices of a running core; on a machine without GPUs, main memory."""
-    workers = [w for w in await core.utility("reconfigure_memory") if w]
-    if not workers:
+    Raises:
+        TooFewGpus: if it has more ranks than there are GPUs.
+    """
+    uses = [GpuUse(**worker) for worker in await core.utility("reconfigure_memory") if worker]
+    if not uses:
         return _main_memory(core)
-    return min((Room(w["free"], _gpu_need(w, core.config)) for w in workers), key=lambda room: room.free - room.needed)
-
-
-def _gpu_need(worker: dict[str, Any], config: Any) -> int:
-    """What the running core holds, and vLLM's own check: the configured share of the device must be free."""
-    share = float(config.cache_config.gpu_memory_utilization) * worker["total"]
-    fixed = getattr(config.cache_config, "kv_cache_memory_bytes", None)
-    return int(worker["held"] + MARGIN_BYTES if fixed else max(share, worker["held"] + MARGIN_BYTES))
+    ranks = ranks_of(target, len(uses))
+    check_count(uses, ranks)
+    cache = core.config.cache_config
+    utilisation = float(target.get("gpu_memory_utilization", cache.gpu_memory_utilization))
+    fixed = "kv_cache_memory_bytes" in target or bool(getattr(cache, "kv_cache_memory_bytes", None))
+    return room_on_gpus(uses, ranks, utilisation, fixed)
 
 
 def _main_memory(core: Core) -> Room:
@@ -56,3 +42,6 @@ def _resident(pid: int) -> int:
         return sum(process.memory_info().rss for process in [root, *root.children(recursive=True)])
     except psutil.NoSuchProcess:
         return 0
+
+
+__all__ = ["Room", "TooFewGpus", "room_beside"]

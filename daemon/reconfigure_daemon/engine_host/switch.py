@@ -36,7 +36,9 @@ SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
 
 #: Cold knobs that change the numbers a core computes; after them no replay is token-identical.
-NUMERIC_KNOBS = frozenset({"dtype", "kv_cache_dtype", "tensor_parallel_size", "quantization", "enforce_eager"})
+NUMERIC_KNOBS = frozenset(
+    {"dtype", "kv_cache_dtype", "tensor_parallel_size", "quantization", "enforce_eager", "cudagraph_mode"}
+)
 
 
 class TargetNotSettled(Exception):
@@ -312,7 +314,10 @@ class Switch:
         """The old core's live requests: those that move, and those that stay until they end."""
         live = [r for r in self._router.ledger if r.core == old.id]
         numbers = _numbers_differ(old.configuration, self._plan.configuration)
-        inexact = [r for r in live if numbers or inexact_reason(r, self._plan.reasoning) is not None]
+        draws = "speculative" in old.configuration.changes_to(self._plan.configuration)
+        inexact = [
+            r for r in live if numbers or (draws and _samples(r)) or inexact_reason(r, self._plan.reasoning) is not None
+        ]
         if self._plan.inexact == "drain":
             return [r for r in live if r not in inexact], inexact
         self.record.inexact_requests = len(inexact)
@@ -338,6 +343,11 @@ def group_size(streams: int, copied_in_s: float) -> int:
     if not streams or not copied_in_s:
         return LARGEST_GROUP
     return max(1, min(LARGEST_GROUP, round(GROUP_COPY_S * streams / copied_in_s)))
+
+
+def _samples(live: LiveRequest) -> bool:
+    """Whether tokens are drawn: drafts are accepted by draws of their own, so that a seed gives others with them."""
+    return bool(getattr(live.request.sampling_params, "temperature", 0))
 
 
 def _numbers_differ(old: Configuration, new: Configuration) -> bool:

@@ -30,6 +30,7 @@ CORE_NAMES = (
     "vllm.v1.core.sched.scheduler:Scheduler.add_request",
     "vllm.v1.core.sched.scheduler:Scheduler.update_from_output",
     "vllm.v1.core.sched.scheduler:Scheduler.get_grammar_bitmask",
+    "vllm.v1.core.sched.scheduler:Scheduler.update_draft_token_ids",
     "vllm.v1.core.sched.scheduler:Scheduler.get_request_counts",
     "vllm.v1.core.sched.async_scheduler:AsyncScheduler",
     "vllm.v1.core.sched.interface:PauseState.PAUSED_ALL",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -140,10 +141,14 @@ def _device(settings: Settings) -> Iterator[Contradiction]:
 
 
 def _arguments(settings: Settings) -> Iterator[Contradiction]:
-    for given in settings.engine.arguments:
+    for given, value in settings.engine.arguments.items():
         name, at = given.replace("-", "_"), ("engine", "arguments", given)
         if name in settings.space:
             yield at, f"{name} is also a knob of the space, which decides its value; remove one of the two"
+        elif name == "compilation_config" and "cudagraph_mode" in settings.space and not _is_json_object(value):
+            yield at, f"found {value!r}; beside space.cudagraph_mode a JSON object is allowed, e.g. '{{\"level\": 3}}'"
+        elif name == "speculative_config" and "speculative" in settings.space:
+            yield at, "space.speculative decides it; remove one of the two"
         elif name == "profiler_config" and settings.engine.profiler:
             yield at, "engine.profiler sets it; remove one of the two"
         elif name in _OWN_KEYS:
@@ -164,6 +169,13 @@ def _addresses(settings: Settings) -> Iterator[Contradiction]:
             ("control_api", "port"),
             f"found {api.port}, which is engine.port too; give each its own, e.g. 9400 and 8000",
         )
+
+
+def _is_json_object(value: object) -> bool:
+    try:
+        return isinstance(json.loads(str(value)), dict)
+    except ValueError:
+        return False
 
 
 def _allows(knob: KnobSettings, value: KnobValue) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -14,6 +15,7 @@ HOT_KNOBS = {
     "long_prefill_token_threshold": ("tokens", "most prompt tokens of one request in one step; 0 is no limit"),
     "pacing_interval_s": ("s", "shortest time between two decode-only steps; 0 is as fast as possible"),
     "prefix_cache_reading": ("", "whether new requests read the prefix cache"),
+    "speculation_batch_limit": ("requests", "most running requests with which drafts are verified; 0 is never"),
 }
 
 #: Knobs of the GPUs, set through the device helper and not by the engine host; hot, too.
@@ -22,8 +24,19 @@ DEVICE_KNOBS = {
     "power_cap_w": ("W", "most that each GPU may draw; 0 is the limit that was found"),
 }
 
+#: vLLM's names for how a step is put into CUDA graphs.
+CUDAGRAPH_MODES = ("NONE", "PIECEWISE", "FULL", "FULL_DECODE_ONLY", "FULL_AND_PIECEWISE")
+
+_SPECULATIVE = re.compile(r"none|[a-z][a-z0-9_]*:[1-9][0-9]?(:\S+)?")
+
 #: Least value of the hot knobs that count something.
-_LEAST_COUNT = {"max_num_seqs": 1, "max_num_batched_tokens": 1, "long_prefill_token_threshold": 0, "gpu_clock_mhz": 0}
+_LEAST_COUNT = {
+    "max_num_seqs": 1,
+    "max_num_batched_tokens": 1,
+    "long_prefill_token_threshold": 0,
+    "gpu_clock_mhz": 0,
+    "speculation_batch_limit": 0,
+}
 
 #: A longer pace is slower than any reader; who writes one means milliseconds.
 LONGEST_PACE_S = 1.0
@@ -40,6 +53,13 @@ def value_fault(name: str, value: KnobValue) -> str | None:
     if name == "pacing_interval_s":
         allowed = not isinstance(value, bool | str) and 0 <= value <= LONGEST_PACE_S
         return None if allowed else f"found {format_value(value)}; seconds from 0 to {LONGEST_PACE_S:g} are allowed"
+    if name == "cudagraph_mode":
+        allowed = value in CUDAGRAPH_MODES
+        return None if allowed else f"found {format_value(value)}; allowed: {', '.join(CUDAGRAPH_MODES)}"
+    if name == "speculative":
+        allowed = isinstance(value, str) and _SPECULATIVE.fullmatch(value) is not None
+        hint = "none, or METHOD:TOKENS such as ngram:3, or METHOD:TOKENS:MODEL"
+        return None if allowed else f"found {format_value(value)}; {hint} is allowed"
     if name == "power_cap_w":
         allowed = not isinstance(value, bool | str) and value >= 0
         return None if allowed else f"found {format_value(value)}; watts from 0 are allowed, 0 for the limit found"

@@ -20,5 +20,7 @@ def inert_values(values: Mapping[str, KnobValue]) -> Iterator[Inert]:
         yield "long_prefill_token_threshold", lambda limit: limit == 0 or float(limit) >= budget
     if values.get("enable_prefix_caching") is False and "prefix_cache_reading" in values:
         yield "prefix_cache_reading", lambda _: True
+    if values.get("speculative") == "none" and "speculation_batch_limit" in values:
+        yield "speculation_batch_limit", lambda _: True
     if values.get("enforce_eager") is True and "cudagraph_mode" in values:
         yield "cudagraph_mode", lambda _: True

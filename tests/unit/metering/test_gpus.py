@@ -204,3 +204,17 @@ def run(program: str, library_folder: Path, **environment: str) -> str:
     environ = os.environ | environment | {"LD_LIBRARY_PATH": str(library_folder)}
     done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def test_gpus_that_are_left_over_count_on(fake_nvml: FakeNvml) -> None:
+    """After a move from four GPUs to one, the three idle ones are still the daemon's, and so are their joules."""
+    fake_nvml.set(gpus=4)
+    gpus = Gpus({})
+    gpus.read(0)
+    for index, watts in enumerate((600, 78, 78, 78)):
+        fake_nvml.gpu(index, energy_mj=1000 * watts)
+    assert [(device.device, device.power_w) for device in gpus.read(1)] == [
+        ("gpu0", 600), ("gpu1", 78), ("gpu2", 78), ("gpu3", 78),
+    ]  # fmt: skip
+    two = Gpus({"CUDA_VISIBLE_DEVICES": "0,3"})
+    assert [device.device for device in two.read(2)] == ["gpu0", "gpu3"]

@@ -130,6 +130,14 @@ SPACE_FAULTS = [
     ("Max: {values: [1]}", "Max: found the name 'Max'", "lower-case"),
     ("pacing_interval_s: {values: [0, 20]}", "pacing_interval_s.values[1]: found 20", "seconds from 0 to 1"),
     ("prefix_cache_reading: {values: [1]}", "prefix_cache_reading.values[0]: found 1", "only true and false"),
+    ("speculative: {values: [off]}", "speculative.values[0]: found off", "none, or METHOD:TOKENS such as ngram:3"),
+    ("speculative: {values: ['ngram']}", "speculative.values[0]: found ngram", "METHOD:TOKENS:MODEL is allowed"),
+    (
+        "speculation_batch_limit: {values: [-1]}",
+        "speculation_batch_limit.values[0]: found -1",
+        "a whole number of at least 0",
+    ),
+    ("cudagraph_mode: {values: [FULLY]}", "cudagraph_mode.values[0]: found FULLY", "allowed: NONE, PIECEWISE"),
     ("dtype: {values: [auto, 16]}", "dtype.values[1]: found 16 beside auto", "all texts"),
     ("dtype: {values: ['16']}", "dtype.values[0]: found '16' in quotes", "write 16 without quotes"),
 ]
@@ -321,6 +329,7 @@ hot_values = {
     "long_prefill_token_threshold": st.integers(0, 10**6),
     "pacing_interval_s": st.floats(0, 1),
     "prefix_cache_reading": st.booleans(),
+    "speculation_batch_limit": st.integers(0, 10**6),
 }
 texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(
     lambda text: parse_value(text) == text and not text.startswith(("/", "./", "../"))
