@@ -66,7 +66,12 @@ class Encoding:
         self, configurations: Sequence[Configuration], contexts: Sequence[WorkloadContext]
     ) -> tuple[Array, Array]:
         """Inputs `n x d` and features `n x p`, the first feature constant; one context for each configuration."""
-        effective = [self.effective(configuration) for configuration in configurations]
+        return self.encode_effective([self.effective(configuration) for configuration in configurations], contexts)
+
+    def encode_effective(
+        self, effective: Sequence[Configuration], contexts: Sequence[WorkloadContext]
+    ) -> tuple[Array, Array]:
+        """The same for configurations that are effective already, which is most of the work with thousands of them."""
         knobs = np.array([[of(each) for of in self.inputs] for each in effective]).reshape(len(effective), -1)
         laws = np.array([[of(each) for of in self.features] for each in effective]).reshape(len(effective), -1)
         work = np.array([self._workload(context) for context in contexts]).reshape(len(effective), -1)

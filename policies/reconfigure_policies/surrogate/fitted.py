@@ -52,34 +52,25 @@ class FittedSurrogates:
 
     def forecast(self, configurations: Sequence[Configuration], context: WorkloadContext) -> tuple[Forecast, ...]:
         """See `Surrogates`."""
-        estimates = {quantity: self._estimates(quantity, configurations, context) for quantity in self.models}
+        effective = [self.effective(configuration) for configuration in configurations]
+        estimates = {quantity: self._estimates(quantity, effective, context) for quantity in self.models}
         nothing: list[Estimate | None] = [None] * len(configurations)
         tried = self._times_tried()
         columns = [estimates.get(quantity, nothing) for quantity in Quantity]
-        feasibility = self.probability_of_feasibility(configurations, context)
+        feasibility = self.probability_of_feasibility(effective, context)
         return tuple(
-            Forecast(
-                configuration,
-                context,
-                energy,
-                throughput,
-                ttft,
-                tpot,
-                likely,
-                tried.get(self.effective(configuration), 0),
-            )
-            for configuration, likely, energy, throughput, ttft, tpot in zip(
-                configurations, feasibility.tolist(), *columns, strict=True
+            Forecast(configuration, context, energy, throughput, ttft, tpot, likely, tried.get(key, 0))
+            for configuration, key, likely, energy, throughput, ttft, tpot in zip(
+                configurations, effective, feasibility.tolist(), *columns, strict=True
             )
         )
 
-    def probability_of_feasibility(self, configurations: Sequence[Configuration], context: WorkloadContext) -> Array:
-        """Of each configuration, 0 to 1."""
+    def probability_of_feasibility(self, effective: Sequence[Configuration], context: WorkloadContext) -> Array:
+        """Of each effective configuration, 0 to 1."""
         if self.feasibility is None:
-            return np.ones(len(configurations))
-        return self.feasibility.probability(
-            *self.feasibility_encoding.encode(configurations, [context] * len(configurations))
-        )
+            return np.ones(len(effective))
+        contexts = [context] * len(effective)
+        return self.feasibility.probability(*self.feasibility_encoding.encode_effective(effective, contexts))
 
     def with_trial(self, trial: Trial) -> FittedSurrogates:
         """See `Surrogates`."""
@@ -93,10 +84,11 @@ class FittedSurrogates:
         return replace(self, trials=trials, models=models, feasibility=feasibility)
 
     def _estimates(
-        self, quantity: Quantity, configurations: Sequence[Configuration], context: WorkloadContext
+        self, quantity: Quantity, effective: Sequence[Configuration], context: WorkloadContext
     ) -> list[Estimate | None]:
         model = self.models[quantity]
-        mean, sd = model.predict(*self.encodings[quantity].encode(configurations, [context] * len(configurations)))
+        contexts = [context] * len(effective)
+        mean, sd = model.predict(*self.encodings[quantity].encode_effective(effective, contexts))
         reach = NORMAL_95 * model.interval_scale * sd
         ends = zip(np.exp(mean).tolist(), np.exp(mean - reach).tolist(), np.exp(mean + reach).tolist(), strict=True)
         return [Estimate(median, low, high) for median, low, high in ends]
