@@ -23,6 +23,7 @@ class SchedulerKnobs:
     long_prefill_token_threshold: Annotated[int, Field(ge=0)] = 0
     pacing_interval_s: Annotated[float, Field(ge=0)] = 0.0
     prefix_cache_reading: bool = True
+    speculation_batch_limit: Annotated[int, Field(ge=0)] = 0  # obeyed trivially: this engine drafts nothing
     enable_prefix_caching: bool = True
 
     def changed(self, configuration: Mapping[str, KnobValue]) -> SchedulerKnobs:

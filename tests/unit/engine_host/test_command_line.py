@@ -44,3 +44,15 @@ def test_a_core_boots_with_the_largest_hot_values():
     line = command_line()
     assert line[line.index("--max-num-seqs") + 1] == "8"
     assert line[line.index("--block-size") + 1] == "32"
+
+
+def test_vllm_understands_graph_modes_drafts_and_the_profiler():
+    """What is put into its JSON arguments is what its own parser then finds there."""
+    space = {"cudagraph_mode": {"values": ["FULL", "NONE"]}, "speculative": {"values": ["ngram:3"]}}
+    line = command_line(space, profiler=True, arguments={"compilation_config": '{"backend": "eager"}'})
+    parsed = arguments.parse(line)
+    assert parsed.compilation_config.cudagraph_mode.name == "FULL"
+    assert parsed.compilation_config.backend == "eager"
+    assert parsed.speculative_config["num_speculative_tokens"] == 3
+    assert parsed.profiler_config.profiler == "torch"
+    assert parsed.profiler_config.torch_profiler_dir.endswith("var/run/profiles")

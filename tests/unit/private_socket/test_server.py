@@ -76,6 +76,8 @@ async def fault_of(response):
         ("POST", "/v1/switch", b"{}", 400, "configuration: Field required"),
         ("POST", "/v1/switch", b'{"configuration": {}, "mode": "fast"}', 400, "mode: "),
         ("POST", "/v1/stop", b'{"drain_timeout_s": -1}', 400, "drain_timeout_s: "),
+        ("POST", "/v1/profile", b'{"seconds": 0}', 400, "seconds: "),
+        ("POST", "/v1/profile", b'{"seconds": 61}', 400, "seconds: "),
         ("GET", "/v1/telemetry?after=x", None, 400, "after='x' is not a sequence number"),
         ("GET", "/v1/telemetry?after=-1", None, 400, "after='-1'"),
         ("GET", "/v2/state", None, 404, "Not Found"),
