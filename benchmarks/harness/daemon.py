@@ -120,7 +120,7 @@ class Daemon:
         await self.reload({"switch": {"mode": mode.value}})
 
     async def reload(self, changes: Mapping[str, Mapping[str, Any]]) -> None:
-        """Change settings as an operator would: in `config.yaml`, read on SIGHUP."""
+        """Change keys that a running daemon takes over, as an operator would: in `config.yaml`, read on SIGHUP."""
         self._written = merged(self._written, changes)
         self.settings = self._write_settings()
         self.controller.send(signal.SIGHUP)
@@ -187,6 +187,18 @@ class Daemon:
                     return IntentResult.model_validate(message)
                 on_progress(message)
         raise ServerFailed(f"the answer to {request} ended before its result")
+
+    async def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Any other question to the control API.
+
+        Raises:
+            ServerFailed: if it is refused, in the daemon's words.
+        """
+        async with self._session.request(method, self.control_url + path, json=body) as response:
+            answer: dict[str, Any] = await response.json()
+        if response.status >= 400:
+            raise ServerFailed(f"{method} {path} was refused: {answer['error']['message']}")
+        return answer
 
     async def apply(self, changes: Mapping[str, Any], on_progress: Progress = lambda _: None) -> IntentResult:
         """What `reconfigure apply` does."""

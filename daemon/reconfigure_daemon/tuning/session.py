@@ -62,12 +62,14 @@ class Session:
 
     Attributes:
         progress: how far it is.
+        ended_as: how, once `run` has returned; until somebody says so in `progress`, it counts as running.
         is_abandoned: whether whoever cancels it ends with it, so that the next start has to restore.
     """
 
     def __init__(self, means: Means, progress: Progress, offered: Offered) -> None:
         self.progress = progress
         self.is_abandoned = False
+        self.ended_as: End = "failed"
         self._means = means
         self._offered = offered
         self._space = means.settings().configuration_space()
@@ -224,10 +226,10 @@ class Session:
     async def _end(self, state: End, outcome: str) -> None:
         progress = self.progress
         progress.record = replace(progress.record, ended_at=self._means.clock.wall(), outcome=outcome)
-        progress.state, progress.phase = state, ""
         log.info("tuning %s after %d trials: %s", state, len(progress.trials), outcome)
         await self._means.trials.save_session(progress.record)
         await self._means.learner.fitted(fresh=True)
+        self.ended_as = state
 
     async def _enforced(self) -> Configuration:
         return effective_of(self._space, await self._means.loop.keeper.host.state())

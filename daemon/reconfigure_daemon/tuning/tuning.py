@@ -62,6 +62,7 @@ class Tuning:
                     raise
                 finally:
                     self._running = None
+            session.progress.phase, session.progress.state = "", session.ended_as  # now the slot is free
 
     async def start(self, request: TuneRequest) -> Progress:
         """Begin a session.
