@@ -165,6 +165,22 @@ def test_a_card_that_refuses_switches_the_knob_off(told_by, fake_nvml):  # noqa:
     assert locked(fake_nvml) == [0, 0]
 
 
+def test_two_knobs_of_the_cards_are_set_together_or_not_at_all(told_by, fake_nvml):  # noqa: F811  # a fixture
+    """A clock that was set before the cap was refused is set back."""
+
+    async def story(machine):
+        fake_nvml.gpu(1, limit_error=NOT_SUPPORTED)
+        failed = await machine.controller.submit("apply", changes={"gpu_clock_mhz": 900, "power_cap_w": 300})
+        return failed.record.outcome, await machine.state()
+
+    failed, state = told_by(story)
+    assert failed.kind is OutcomeKind.FAILED
+    assert fake_nvml.was_set(0, "locked_mhz")[0] == 900
+    assert locked(fake_nvml) == [0, 0]
+    assert state.target["gpu_clock_mhz"] == 0
+    assert list(state.off_knobs) == ["power_cap_w"]
+
+
 def test_a_value_that_is_no_clock_of_the_card_leaves_the_knob_on(told_by, fake_nvml):  # noqa: F811
     """The space may name what another card has; the nearest clocks are told."""
     settings = _with_clock(1000)

@@ -148,13 +148,29 @@ class DeviceKnobs:
     # --- the cards ---
 
     async def _set(self, changes: Mapping[str, KnobValue]) -> None:
+        """Set all of these, or none.
+
+        Raises:
+            RequestRefused: if a knob is off or refused.
+        """
         for name in changes:
             if name in self._off:
                 raise RequestRefused(f"{name} is off: {self._off[name]}")
-        for name, value in changes.items():
-            if value != self._enforced.get(name):
-                await self._ask(name, value)
-            self._target[name] = self._wanted[name] = value
+        before, done = dict(self._enforced), []
+        try:
+            for name, value in changes.items():
+                await self._set_one(name, value)
+                done.append(name)
+        except RequestRefused:
+            with suppress(RequestRefused):
+                for name in done:
+                    await self._set_one(name, before[name])
+            raise
+
+    async def _set_one(self, name: str, value: KnobValue) -> None:
+        if value != self._enforced.get(name):
+            await self._ask(name, value)
+        self._target[name] = self._wanted[name] = value
 
     async def _set_again(self) -> None:
         """A helper that was restarted, or did not hear of us for a while, has put the cards back."""
