@@ -9,7 +9,7 @@ from reconfigure_daemon.ports import Forecaster
 from reconfigure_policies.decision.watch import Watch, after_window
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Snapshot
-from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
+from reconfigure_policies.domain.forecast import Forecast, WorkloadContext
 from reconfigure_policies.domain.history import OwnChanges
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -65,11 +65,13 @@ class Outlook:
             basis=self.describe(),
         )
 
-    async def of(self, configuration: Configuration, context: WorkloadContext) -> Mapping[str, Estimate] | None:
-        """What is forecast of one configuration under a workload; None where nothing is."""
+    async def of(
+        self, configurations: Iterable[Configuration], context: WorkloadContext
+    ) -> tuple[Forecast | None, ...]:
+        """What is forecast of each of some configurations under a workload; None where nothing is."""
         forecasts = None if self._forecaster is None else await self._forecaster.forecasts(context)
-        found = (each.estimates for each in forecasts or () if each.configuration == configuration)
-        return next(found, None)
+        known = {each.configuration: each for each in forecasts or ()}
+        return tuple(known.get(each) for each in configurations)
 
 
 def _without(forecasts: tuple[Forecast, ...], off: Mapping[str, KnobValue]) -> tuple[Forecast, ...]:

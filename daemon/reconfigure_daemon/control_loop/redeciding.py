@@ -15,13 +15,15 @@ from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.change_detection import usual_context
 from reconfigure_policies.decision import redecide
-from reconfigure_policies.decision.canary import Judgement, Verdict, judge
+from reconfigure_policies.decision.canary import Verdict, judge
 from reconfigure_policies.decision.governor import GOVERNED_KNOBS
 from reconfigure_policies.decision.own_changes import after_canary, after_window, free_at
 from reconfigure_policies.decision.redeciding import after_canary_decision
+from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.watch import answered, with_occasion
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
+from reconfigure_policies.domain.forecast import Estimate
 from reconfigure_policies.domain.history import Canary
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -169,29 +171,29 @@ class Redeciding:
         return decision
 
     async def _decide_on_canary(self, canary: Canary, state: HostState, snapshot: Snapshot) -> Decision | None:
-        judgement, self._answering = await self._judged(canary, snapshot), None
-        if judgement.verdict is Verdict.WATCHING:
+        self._answering = None
+        windows, settings = self._outlook.watch.canary_windows, self._settings()
+        terms, space = settings.decision.to_domain(), space_and_enforced(settings, state)[0]
+        context = usual_context(windows)
+        judgement = judge(canary, windows, canary.expected, snapshot.slo, terms)
+        if judgement.verdict is Verdict.WATCHING or context is None:
             return None
-        settings, own = self._settings(), self._orders.state.own
-        expected = canary.expected.get("energy_per_output_token_j")
-        if expected is not None and judgement.energy_per_output_token_j is not None:
-            measured = judgement.energy_per_output_token_j
-            self._metrics.observe_forecast_check("energy_per_output_token_j", expected, measured)
-        decision = after_canary_decision(judgement, snapshot, space_and_enforced(settings, state)[0], own)
-        held = judgement.verdict is Verdict.HELD
-        await self._orders.remember(after_canary(own, held, snapshot.at, settings.decision.to_domain()))
+        # The workload that the canary has met may not be the one it was chosen for.
+        there, before = await self._outlook.of((canary.configuration, canary.before), context)
+        expected = canary.expected if there is None else there.estimates
+        judgement = judge(canary, windows, expected, snapshot.slo, terms)
+        self._show_check(expected.get("energy_per_output_token_j"), judgement.energy_per_output_token_j)
+        no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False)
+        own = self._orders.state.own
+        decision = after_canary_decision(judgement, snapshot, space, own, no_way_back)
+        held = True if judgement.verdict is Verdict.HELD else None if no_way_back is not None else False
+        await self._orders.remember(after_canary(own, held, snapshot.at, terms))
         self._remind("its canary ended")
         return decision
 
-    async def _judged(self, canary: Canary, snapshot: Snapshot) -> Judgement:
-        """By what is forecast for the workload that the canary has met, which may not be the one it was chosen for."""
-        windows, terms = self._outlook.watch.canary_windows, self._settings().decision.to_domain()
-        judgement = judge(canary, windows, canary.expected, snapshot.slo, terms)
-        context = usual_context(windows)
-        if judgement.verdict is Verdict.WATCHING or context is None:
-            return judgement
-        expected = await self._outlook.of(canary.configuration, context)
-        return judge(canary, windows, expected or canary.expected, snapshot.slo, terms)
+    def _show_check(self, expected: Estimate | None, measured: float | None) -> None:
+        if expected is not None and measured is not None:
+            self._metrics.observe_forecast_check("energy_per_output_token_j", expected, measured)
 
     def _snapshot(self, state: HostState, governed: bool) -> Snapshot:
         settings = self._settings()

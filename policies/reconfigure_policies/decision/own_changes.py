@@ -48,11 +48,20 @@ def after_window(own: OwnChanges, window: WorkloadWindow) -> OwnChanges:
     return replace(own, used_j=own.used_j + window.energy_j, explored_j=own.explored_j + spent_j)
 
 
-def after_canary(own: OwnChanges, held: bool, now: float, terms: DecisionTerms) -> OwnChanges:
-    """A canary has ended: it is known to be good, or not chosen again for a while."""
+def after_canary(own: OwnChanges, held: bool | None, now: float, terms: DecisionTerms) -> OwnChanges:
+    """A canary has ended: it is known to be good, or not chosen again for a while.
+
+    Args:
+        own: with the canary.
+        held: None where it fell short and stays all the same, which says nothing for or against it.
+        now: wall-clock seconds.
+        terms: how long it is not trusted.
+    """
     if own.canary is None:
         return own
     configuration = own.canary.configuration
+    if held is None:
+        return replace(own, canary=None)
     if held:
         return replace(own, canary=None, known_good=configuration)
     still = tuple((each, until) for each, until in own.distrusted if until > now and each != configuration)

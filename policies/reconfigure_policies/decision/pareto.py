@@ -49,7 +49,8 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
     """Order the candidates by the objective in force; of equally good ones the nearest to what is enforced is first.
 
     A candidate must boot with enough probability, hold the SLO by the upper ends of its intervals at the busiest of
-    the workload, have been measured for what the objective counts, and not have fallen short lately.
+    the workload, have been measured for what the objective counts, and not have fallen short lately. Where none holds
+    it at the busiest, e.g. while the workload shifts, those may be chosen that hold it as the workload is.
 
     Args:
         snapshot: with forecasts.
@@ -58,38 +59,57 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
     """
     if not snapshot.forecasts:
         return Ranking((), f"nothing is learned yet ({snapshot.basis})" if snapshot.basis else "nothing is learned yet")
-    busiest = strained_by_configuration(snapshot)
-    eligible, out, nearest = [], Counter[str](), ""
-    for forecast in snapshot.forecasts:
-        cost = log_cost(forecast, snapshot.objective, terms)
-        if cost is None:
-            out["nothing was measured of what the objective counts"] += 1
-            continue
-        if forecast.feasibility < terms.min_feasibility:
-            out["a core would hardly boot"] += 1
-            continue
-        if trusts is not None and not trusts(forecast.configuration):
-            out["it fell short lately"] += 1
-            continue
-        broken = broken_limit(busiest[forecast.configuration], snapshot.slo)
-        if broken is not None:
-            out["the SLO would not hold"] += 1
-            nearest = nearest or f", e.g. {forecast.configuration}: {broken}"
-            continue
-        eligible.append(Ranked(forecast, cost))
-    if not eligible:
-        words = ", ".join(f"{why} for {count}" for why, count in out.most_common())
-        return Ranking((), f"none of {len(snapshot.forecasts)} candidates may be chosen: {words}{nearest}")
-    return Ranking(tuple(sorted(eligible, key=lambda each: _order(each, snapshot.enforced))))
-
-
-def _order(ranked: Ranked, enforced: Configuration) -> tuple[float, int]:
-    """By cost to a thousandth; what is as good as equal is ordered by how little it changes."""
-    changes = sum(enforced.get(name) != value for name, value in ranked.forecast.configuration.items())
-    return round(ranked.log_cost, 3), changes
+    usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
+    for judged in (strained_by_configuration(snapshot), usual):
+        candidates = [_judged(each, judged[each.configuration], snapshot, terms, trusts) for each in usual.values()]
+        eligible = [each for each in candidates if isinstance(each, Ranked)]
+        if eligible:
+            return Ranking(tuple(sorted(eligible, key=lambda each: _order(each, snapshot.enforced))))
+    return Ranking((), _refusal([each for each in candidates if isinstance(each, _Unfit)]))
 
 
 def strained_by_configuration(snapshot: Snapshot) -> Mapping[Configuration, Forecast]:
     """What each candidate does at the workload's busiest; at its usual where that was not asked."""
     usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
     return usual | {forecast.configuration: forecast for forecast in snapshot.strained}
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """A candidate that may not be chosen: the kind of reason, and an example in words."""
+
+    why: str
+    example: str
+
+
+def _judged(
+    usual: Forecast,
+    judged: Forecast,
+    snapshot: Snapshot,
+    terms: DecisionTerms,
+    trusts: Callable[[Configuration], bool] | None,
+) -> Ranked | _Unfit:
+    cost = log_cost(usual, snapshot.objective, terms)
+    broken = broken_limit(judged, snapshot.slo)
+    if usual.feasibility < terms.min_feasibility:
+        return _Unfit("a core would hardly boot", f"with probability {usual.feasibility:.2f}")
+    if trusts is not None and not trusts(usual.configuration):
+        return _Unfit("it fell short lately", str(usual.configuration))
+    if broken is not None:
+        return _Unfit("the SLO would not hold", f"{usual.configuration}: {broken}")
+    if cost is None:
+        return _Unfit("nothing was measured of what the objective counts", str(usual.configuration))
+    return Ranked(usual, cost)
+
+
+def _refusal(unfit: list[_Unfit]) -> str:
+    counts = Counter(each.why for each in unfit)
+    words = ", ".join(f"{why} for {count}" for why, count in counts.most_common())
+    example = next(each.example for each in unfit if each.why == counts.most_common(1)[0][0])
+    return f"none of {len(unfit)} candidates may be chosen: {words}, e.g. {example}"
+
+
+def _order(ranked: Ranked, enforced: Configuration) -> tuple[float, int]:
+    """By cost to a thousandth; what is as good as equal is ordered by how little it changes."""
+    changes = sum(enforced.get(name) != value for name, value in ranked.forecast.configuration.items())
+    return round(ranked.log_cost, 3), changes

@@ -43,7 +43,11 @@ def redecide(
 
 
 def after_canary_decision(
-    judgement: Judgement, snapshot: Snapshot, space: ConfigurationSpace, own: OwnChanges
+    judgement: Judgement,
+    snapshot: Snapshot,
+    space: ConfigurationSpace,
+    own: OwnChanges,
+    no_way_back: str | None = None,
 ) -> Decision:
     """What follows from a canary's end: it is kept, or undone whatever dwell and caps say.
 
@@ -52,11 +56,19 @@ def after_canary_decision(
         snapshot: with what is enforced.
         space: what is allowed.
         own: with the canary.
+        no_way_back: the limit that what was before would not hold now; None where it would. One does not go back to
+            what does not hold: what fell short may have inherited its queue.
     """
     canary, enforced = own.canary, completed(space, snapshot.enforced)
     assert canary is not None, "only a canary is judged"
     if judgement.verdict is Verdict.HELD:
         reason = f"Keep {enforced}: its canary held, {judgement.words}."
+        return Decision(DecisionKind.KEEP, reason, enforced, author=Author.PLANNER)
+    if no_way_back is not None:
+        reason = (
+            f"Keep {enforced}, although its canary fell short, {judgement.words}: what was before would not hold now, "
+            f"{no_way_back}."
+        )
         return Decision(DecisionKind.KEEP, reason, enforced, author=Author.PLANNER)
     move = move_between(space, snapshot.enforced, {n: v for n, v in canary.before.items() if n in space})
     if move.kind is DecisionKind.KEEP:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isinf
+
 from reconfigure_policies.domain.forecast import Estimate, Forecast
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
@@ -28,6 +30,8 @@ def broken_limit(forecast: Forecast, slo: ServiceLevelObjective, *, sure: bool =
         if estimate is None:
             return f"{name} is not known, and {limit_s:g} s is its limit"
         value_s = estimate.high if sure else estimate.median
+        if isinf(value_s):
+            return f"{name} has no end, since requests would queue up"
         if value_s > limit_s * (1 - free):
             return f"{name} p99 may reach {value_s:.3g} s of {limit_s:g} s"
     return None

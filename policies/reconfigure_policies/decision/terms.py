@@ -29,7 +29,7 @@ class DecisionTerms:
     min_saving: float = 0.03
     min_feasibility: float = 0.9
     min_dwell_s: float = 600.0
-    max_switches_per_hour: int = 2
+    max_switches_per_hour: int = 4
     expected_stay_s: float = 3600.0
     assumed_switch_s: float = 60.0
     canary_s: float = 180.0

@@ -1,0 +1,256 @@
+"""The slow loop over a row of windows: real policies, a virtual engine, everything that happened written down."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from reconfigure_daemon.emulated_engine.emulation import Emulation
+from reconfigure_daemon.emulated_engine.model import model_for
+from reconfigure_daemon.virtual_world.forecasting import ForecastError, ImperfectForecaster
+from reconfigure_daemon.virtual_world.traffic import WindowTraffic
+from reconfigure_daemon.virtual_world.window_model import Served, WindowModel
+from reconfigure_policies.change_detection import usual_context
+from reconfigure_policies.decision import DecisionTerms, redecide
+from reconfigure_policies.decision.canary import Verdict, judge
+from reconfigure_policies.decision.own_changes import after_canary, after_decision, after_window, free_at
+from reconfigure_policies.decision.redeciding import after_canary_decision
+from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.watch import Watch, answered, with_occasion
+from reconfigure_policies.decision.watch import after_window as watched
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
+from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind, Snapshot
+from reconfigure_policies.domain.history import DecisionRecord, OwnChanges, SwitchMeasurement
+from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
+from reconfigure_policies.domain.shift import WorkloadShift
+from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
+
+#: How far a window's joules swing around the model's, relatively.
+_NOISE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a virtual daemon is told.
+
+    Attributes:
+        space: what may be chosen.
+        slo: what must hold.
+        objective: what to prefer.
+        terms: the guardrails' numbers.
+        start: what serves at first.
+    """
+
+    space: ConfigurationSpace
+    slo: ServiceLevelObjective
+    objective: Objective
+    terms: DecisionTerms
+    start: Configuration
+
+
+@dataclass(slots=True)
+class Day:
+    """What happened.
+
+    Attributes:
+        energy_j: of all windows and switches.
+        requests, slo_met: those that arrived, and those of them inside the SLO.
+        output_tokens: of those that arrived.
+        decisions: with their time in seconds since the start.
+        shifts: as they were named.
+        configurations: what served, window by window.
+    """
+
+    energy_j: float = 0.0
+    requests: float = 0.0
+    slo_met: float = 0.0
+    output_tokens: float = 0.0
+    decisions: list[tuple[float, Decision]] = field(default_factory=list)
+    shifts: list[WorkloadShift] = field(default_factory=list)
+    configurations: list[Configuration] = field(default_factory=list)
+
+    @property
+    def attainment(self) -> float:
+        """Share of requests inside the SLO; 1 without requests."""
+        return self.slo_met / self.requests if self.requests else 1.0
+
+    @property
+    def cold_switches(self) -> int:
+        """Changes that needed a new core."""
+        return sum(bool(decision.cold) for _, decision in self.decisions)
+
+    def count(self, served: Served, traffic: WindowTraffic) -> None:
+        """Add a window."""
+        self.energy_j += served.energy_j
+        self.requests += traffic.arrivals
+        self.slo_met += served.slo_met
+        self.output_tokens += traffic.output_tokens
+
+
+def live(
+    windows: Sequence[WindowTraffic],
+    orders: Orders,
+    model: WindowModel,
+    seed: int = 0,
+    error: ForecastError | None = None,
+    emulation: Emulation | None = None,
+) -> Day:
+    """Let a daemon live through windows; the same seed gives the same day.
+
+    Args:
+        windows: what arrives, in order.
+        orders: what it is told.
+        model: the engine.
+        seed: of forecast errors and of what is measured.
+        error: how far off forecasts are.
+        emulation: how long a boot takes.
+    """
+    candidates = tuple(orders.space.enumerate())
+    forecaster = ImperfectForecaster(model, candidates, error or ForecastError(), seed)
+    daemon = _VirtualDaemon(orders, model, forecaster, emulation or Emulation(), seed)
+    for traffic in windows:
+        daemon.window(traffic)
+    return daemon.day
+
+
+class _VirtualDaemon:
+    """What the control loop does once per window; see `control_loop.redeciding`, whose policies it shares."""
+
+    def __init__(
+        self, orders: Orders, model: WindowModel, forecaster: ImperfectForecaster, emulation: Emulation, seed: int
+    ) -> None:
+        self.day = Day()
+        self._orders = orders
+        self._model = model
+        self._forecaster = forecaster
+        self._emulation = emulation
+        self._draw = random.Random(seed)  # noqa: S311 - to be drawn again, no secret
+        self._now_s = 0.0
+        self._enforced = orders.start
+        self._backlog = 0.0
+        self._watch = Watch()
+        self._own = OwnChanges()
+        self._past: list[SwitchMeasurement] = []
+        self._settling = False
+        self._again_at: float | None = None
+
+    def window(self, traffic: WindowTraffic) -> None:
+        """Serve a window, look at it, decide."""
+        served = self._model.serve(traffic, self._enforced, self._backlog)
+        self._backlog = served.backlog
+        self.day.count(served, traffic)
+        self.day.configurations.append(self._enforced)
+        self._forecaster.saw(traffic)
+        self._now_s += traffic.duration_s
+        if self._settling:  # the first window after a change mixes two configurations, and is no observation
+            self._settling = False
+            return
+        self._look(self._measured(traffic, served))
+        decision = self._decide()
+        if decision is not None:
+            self._carry_out(decision, traffic, served)
+
+    def _measured(self, traffic: WindowTraffic, served: Served) -> WorkloadWindow:
+        """The window as monitoring would report it."""
+        steady = served.steady
+        ttft = Percentiles() if steady is None else Percentiles(steady.ttft_s, None, steady.ttft_tail_s)
+        tpot = Percentiles() if steady is None else Percentiles(steady.tpot_s, None, steady.tpot_tail_s)
+        share = served.finished / traffic.arrivals if traffic.arrivals else 0.0
+        return WorkloadWindow(
+            started_s=self._now_s - traffic.duration_s,
+            duration_s=traffic.duration_s,
+            arrivals=round(traffic.arrivals),
+            finished=round(served.finished),
+            slo_met=min(round(served.slo_met), round(served.finished)),
+            prompt_tokens=round(traffic.prompt_tokens),
+            cached_prompt_tokens=0,
+            output_tokens=round(traffic.output_tokens * share),
+            preemptions=0,
+            mean_running=0.0 if steady is None else steady.batch,
+            mean_waiting=served.backlog,
+            ttft_s=ttft,
+            tpot_s=tpot,
+            energy_j=served.energy_j * max(0.0, self._draw.gauss(1.0, _NOISE)),
+            energy_source="estimated",
+        )
+
+    def _look(self, window: WorkloadWindow) -> None:
+        before = self._watch.shift
+        self._watch = watched(self._watch, window, self._own)
+        self._own = after_window(self._own, window)
+        if self._watch.shift is not None and self._watch.shift is not before:
+            self.day.shifts.append(self._watch.shift)
+        if self._again_at is not None and self._now_s >= self._again_at:
+            self._again_at = None
+            self._watch = with_occasion(self._watch, "a redeploy is allowed again")
+
+    def _decide(self) -> Decision | None:
+        if self._own.canary is not None and not self._watch.is_urgent:
+            return self._decide_on_canary()
+        occasion = self._watch.occasion
+        snapshot = self._snapshot()
+        if occasion is None or not snapshot.forecasts:
+            return None
+        self._watch = answered(self._watch)
+        space, terms = self._orders.space, self._orders.terms
+        decision = redecide(occasion, snapshot, space, terms, self._own, self._past)
+        freely = redecide(occasion, snapshot, space, terms, replace(self._own, redeploys_at=()), self._past)
+        if freely.cold and not decision.cold:
+            self._again_at = free_at(self._own, self._now_s, terms)
+        return decision
+
+    def _decide_on_canary(self) -> Decision | None:
+        canary = self._own.canary
+        assert canary is not None, "asked only while there is one"
+        windows, slo, terms = self._watch.canary_windows, self._orders.slo, self._orders.terms
+        judgement = judge(canary, windows, canary.expected, slo, terms)
+        context = usual_context(windows)
+        if judgement.verdict is Verdict.WATCHING or context is None:
+            return None
+        known = {each.configuration: each for each in self._forecaster.forecasts(context, with_throughput=False)}
+        judgement = judge(canary, windows, known[canary.configuration].estimates, slo, terms)
+        no_way_back = broken_limit(known[canary.before], slo, sure=False) if canary.before in known else None
+        space, snapshot = self._orders.space, self._without_forecasts()
+        decision = after_canary_decision(judgement, snapshot, space, self._own, no_way_back)
+        held = True if judgement.verdict is Verdict.HELD else None if no_way_back is not None else False
+        self._own = after_canary(self._own, held, self._now_s, terms)
+        self._watch = with_occasion(self._watch, "its canary ended")
+        return decision
+
+    def _snapshot(self) -> Snapshot:
+        snapshot, usual, busiest = self._without_forecasts(), self._watch.usual, self._watch.busiest
+        if usual is None or busiest is None:
+            return snapshot
+        capacities = self._orders.objective is not Objective.ENERGY
+        return replace(
+            snapshot,
+            forecasts=self._forecaster.forecasts(usual, with_throughput=capacities),
+            strained=self._forecaster.forecasts(busiest, with_throughput=False),
+        )
+
+    def _without_forecasts(self) -> Snapshot:
+        return Snapshot(self._now_s, self._enforced, self._orders.objective, self._orders.slo)
+
+    def _carry_out(self, decision: Decision, traffic: WindowTraffic, served: Served) -> None:
+        before, number = self._enforced, len(self.day.decisions) + 1
+        self.day.decisions.append((self._now_s, decision))
+        if decision.kind is DecisionKind.KEEP:
+            return
+        if decision.cold:
+            self._switch(decision.target, traffic, served)
+        self._enforced, self._settling = decision.target, True
+        outcome = Outcome(OutcomeKind.APPLIED, "", decision.target, 0.0)
+        record = DecisionRecord(number, self._now_s, decision, before, outcome, self._now_s)
+        self._own = after_decision(self._own, record)
+
+    def _switch(self, target: Configuration, traffic: WindowTraffic, served: Served) -> None:
+        """A second core boots beside the first, as `emulated_engine.switching` does it."""
+        engine, boot_s = model_for(target, self._model.base), self._emulation.boot_s
+        extra_j = (engine.boot_power_w + engine.idle_power_w) * boot_s
+        live_requests = 0 if served.steady is None else round(served.steady.batch)
+        stall_s = self._emulation.stall_s(live_requests)
+        self.day.energy_j += extra_j
+        serving_w = served.energy_j / traffic.duration_s
+        measured = {"energy_j": extra_j + serving_w * boot_s, "stall_p95_s": stall_s}
+        self._past = [SwitchMeasurement(self._now_s, "overlapped", boot_s, measured), *self._past][:50]
