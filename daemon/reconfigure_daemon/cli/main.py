@@ -20,12 +20,13 @@ EXAMPLES = """Examples:
     reconfigure --objective energy --for 8h\n
     reconfigure apply max_num_seqs=64 block_size=32 --dry-run\n
     reconfigure replay trace.csv --speed 4 --limit 10m\n
-    reconfigure tune --recorded --trials 40 --budget 2h
+    reconfigure tune --recorded --trials 40 --budget 2h\n
+    reconfigure simulate --trace trace.csv --day --objective energy
 """
 
 
 #: Verbs that bring what no other one uses: an HTTP client, the control API's messages. Each is its module's function.
-_LOADED_WHEN_ASKED = ("replay", "profile", "tune")
+_LOADED_WHEN_ASKED = ("replay", "profile", "tune", "simulate")
 
 
 class Verbs(TyperGroup):

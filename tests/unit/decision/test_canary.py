@@ -101,6 +101,16 @@ def test_falling_short_goes_back_whatever_dwell_and_caps_say():
     assert not decision.expected  # what held before is not watched again
 
 
+def test_nobody_goes_back_to_what_would_not_hold():
+    """A canary that inherited a queue falls short, and what was before would only let it grow."""
+    own = OwnChanges(CANARY)
+    judgement = judged(window(met=0))
+    decision = after_canary_decision(judgement, snapshot(enforced=block(32)), SPACE, own, "TTFT has no end")
+    assert decision.kind is DecisionKind.KEEP
+    assert "what was before would not hold now, TTFT has no end" in decision.reason
+    assert after_canary(own, None, NOW, TERMS) == OwnChanges()
+
+
 def test_holding_is_a_decision_to_keep():
     """Stored with its numbers, like every decision."""
     decision = after_canary_decision(judged(*[window()] * 3), snapshot(enforced=block(32)), SPACE, OwnChanges(CANARY))

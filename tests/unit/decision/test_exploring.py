@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconfigure_policies.decision import DecisionTerms, redecide
@@ -53,6 +53,7 @@ def test_what_is_known_is_not_tried():
     assert decided(snapshot(tuple(forecast(each, spread=0.01) for each in CANDIDATES))).kind is DecisionKind.KEEP
 
 
+@settings(max_examples=50)
 @given(SNAPSHOTS, st.floats(0, 1e8), st.floats(0, 1e7))
 def test_exploring_is_never_far_from_holding(seen, used_j, explored_j):
     """Present and target leave the headroom when the workload is busy, and the budget is not overdrawn."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconfigure_policies.decision import DecisionTerms, redecide
@@ -36,23 +36,37 @@ def decided(seen, own=None, terms=TERMS, past=PAST):
     return redecide("the workload shifted: arrivals up 2x", seen, SPACE, terms, own or OwnChanges(), past)
 
 
+def by_configuration(forecasts):
+    return {each.configuration: each for each in forecasts}
+
+
+def eligible_at(judged, seen, own):
+    """What boots, is trusted, and holds the SLO by its intervals in these forecasts."""
+    usual = by_configuration(seen.forecasts)
+    return {
+        each.configuration
+        for each in judged
+        if broken_limit(each, SLO) is None
+        and usual[each.configuration].feasibility >= TERMS.min_feasibility
+        and own.trusts(each.configuration, NOW)
+    }
+
+
+@settings(max_examples=60)
 @given(SNAPSHOTS, OWN, SWITCHES)
 def test_no_change_leads_out_of_the_slo_by_forecast(seen, own, past):
-    """Whatever is chosen boots, is trusted, and holds the SLO by the interval's upper end when the workload is busy."""
+    """It boots, is trusted, and holds the SLO by its intervals at the busiest; where nothing does, at the usual."""
     decision = decided(seen, own, past=past)
     assert decision.author is Author.PLANNER
     SPACE.check(decision.target)
     if decision.kind is DecisionKind.KEEP:
         assert decision.target == seen.enforced
         return
-    chosen, strained = (
-        next(f for f in given if f.configuration == decision.target) for given in (seen.forecasts, seen.strained)
-    )
-    assert broken_limit(strained, SLO) is None
-    assert chosen.feasibility >= TERMS.min_feasibility
-    assert own.trusts(decision.target, NOW)
+    busy, usual = eligible_at(seen.strained, seen, own), eligible_at(seen.forecasts, seen, own)
+    assert decision.target in (busy or usual)
 
 
+@settings(max_examples=40)
 @given(SNAPSHOTS, OWN, SWITCHES)
 def test_every_decision_says_why_in_one_sentence(seen, own, past):
     """It names the occasion, and ends with one full stop."""
@@ -62,6 +76,7 @@ def test_every_decision_says_why_in_one_sentence(seen, own, past):
     assert ". " not in reason.replace("e.g. ", "")
 
 
+@settings(max_examples=60)
 @given(SNAPSHOTS, OWN)
 def test_redeploys_keep_their_distance(seen, own):
     """None beyond the cap of an hour; within the dwell none but to hold the SLO."""
@@ -75,6 +90,7 @@ def test_redeploys_keep_their_distance(seen, own):
         assert all(NOW - at >= TERMS.min_dwell_s for at in own.redeploys_at)
 
 
+@settings(max_examples=40)
 @given(SNAPSHOTS, SWITCHES)
 def test_once_there_it_stays(seen, past):
     """The same facts after the change ask for no other one."""
@@ -133,7 +149,7 @@ def test_an_emptied_prefix_cache_is_a_cost():
     ("own", "words"),
     [
         (OwnChanges(redeploys_at=(NOW - 100,)), "the last redeploy was 100 s ago, and each stays for 600 s"),
-        (OwnChanges(redeploys_at=(NOW - 3000, NOW - 1000)), "2 redeploys were made in the last hour, of 2 allowed"),
+        (OwnChanges(redeploys_at=(NOW - 3000,) * 4), "4 redeploys were made in the last hour, of 4 allowed"),
     ],
 )
 def test_a_redeploy_that_comes_too_soon_waits(own, words):
@@ -217,3 +233,10 @@ def test_wide_intervals_are_read_with_caution():
     """Of two equal medians the surer one is cheaper."""
     seen = snapshot(forecasts_with(block_32={"energy_j": 0.2, "spread": 0.5}, block_64={"energy_j": 0.2}))
     assert decided(seen).target == block(64)
+
+
+def test_while_nothing_holds_at_the_busiest_the_workload_as_it_is_decides():
+    """Just after a shift the busiest is a guess; a queue that grows now is none."""
+    strained = tuple(forecast(each, ttft_s=3.0) for each in CANDIDATES)
+    forecasts = forecasts_with(block_16={"ttft_s": 3.0}, block_64={"ttft_s": 3.0})
+    assert decided(snapshot(forecasts, strained=strained)).target == block(32)
