@@ -21,6 +21,7 @@ from statistics import fmean
 from rich.console import Console
 
 from benchmarks.harness import command
+from benchmarks.harness.result import RESULTS
 from benchmarks.harness.rows import at_least, at_most, exactly, shown
 from benchmarks.harness.trace import plan_of, trace_path
 from reconfigure_daemon.load_generation.plan import PlanOptions
@@ -89,7 +90,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         ],
         notes=[
             "From the emulated engine's model of step times and joules, not a measurement of any GPU.",
-            f"{len(seeds)} seeds of forecast errors and of what windows show; each recorded request stands for {TIMES}.",
+            f"{len(seeds)} seeds of forecast errors and of noise; each recorded request stands for {TIMES}.",
             f"SLO: TTFT {SLO.ttft_s:g} s, TPOT {SLO.tpot_s:g} s. Best single configuration: {hindsight.single}.",
         ],
         details={
@@ -150,7 +151,10 @@ def drawn(recorded: Sequence[Shape], draw: random.Random) -> WindowTraffic:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
+    parser.set_defaults(engine="emulated")  # there is no other one for a virtual day, and the result says so
     parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
+    if not parser.parse_args().quick:
+        parser.set_defaults(output=RESULTS / "virtual_day.json")
     return command.run("virtual_day", parser, measure)
 
 

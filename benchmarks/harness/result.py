@@ -24,7 +24,8 @@ class Result:
 
     Attributes:
         name: of the benchmark.
-        engine: `vllm` or `emulated`; an emulation is no measurement and never becomes a committed result.
+        engine: `vllm` or `emulated`; an emulation is no measurement and never becomes a committed result, but for a
+            benchmark of what only exists in emulation, which says so wherever it is shown.
         rows: the figures.
         arguments: with which it can be repeated.
         notes: sentences that a reader of the figures should know.
