@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconfigure_daemon.engine_host.gpu_room import GpuUse, TooFewGpus, check_count, ranks_of, room_on_gpus
+from reconfigure_daemon.engine_host.memory import room_beside
 
 GIB = 2**30
 
@@ -79,3 +82,19 @@ def test_more_ranks_than_gpus_are_refused_before_anything_stops():
         check_count(core(4), 8)
     check_count(core(4), 4)
     check_count(core(4, visible=0), 8)
+
+
+async def test_a_plan_rests_on_what_the_workers_report():
+    """The target's own parallelism and share are what is asked about; too many ranks are refused."""
+    report = [{"total": 80 * GIB, "free": 40 * GIB, "held": 36 * GIB, "weights": 7 * GIB, "visible": 2}] * 2
+
+    async def utility(method):
+        assert method == "reconfigure_memory"
+        return report
+
+    cache = SimpleNamespace(gpu_memory_utilization=0.45, kv_cache_memory_bytes=None)
+    running = SimpleNamespace(utility=utility, config=SimpleNamespace(cache_config=cache))
+    assert (await room_beside(running, {"tensor_parallel_size": 2})).enough
+    assert not (await room_beside(running, {"tensor_parallel_size": 1, "gpu_memory_utilization": 0.6})).enough
+    with pytest.raises(TooFewGpus, match="takes 4 GPUs"):
+        await room_beside(running, {"tensor_parallel_size": 4})
