@@ -16,6 +16,8 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
 
 import psutil
 from rich.console import Console
@@ -43,6 +45,8 @@ class ControllerKills:
     """What controllers' deaths did."""
 
     adoption_s: list[float] = field(default_factory=list)
+    computed_s: list[float] = field(default_factory=list)
+    queued_s: list[float] = field(default_factory=list)
     other_hosts: int = 0
     while_arriving: int = 0
     requests: int = 0
@@ -76,6 +80,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         ],
         details={
             "adoption_s": killed.adoption_s,
+            "computed_s": killed.computed_s,
+            "queued_s": killed.queued_s,
             "core_kills": [{"boot_s": kill.boot_s, "stall_s": kill.stall_s} for kill in core_kills],
             "failures": killed.bad + [text for kill in core_kills for text in kill.bad],
         },
@@ -92,6 +98,9 @@ async def kill_controllers(daemon: Daemon, kills: int, console: Console) -> Cont
             await asyncio.sleep(draws.uniform(1, 3))
             adoption_s, same_host = await kill_controller(daemon)
             found.adoption_s.append(adoption_s)
+            computed_s, queued_s = processor_times_s(daemon.controller.pid)
+            found.computed_s.append(computed_s)
+            found.queued_s.append(queued_s)
             found.other_hosts += not same_host
             found.while_arriving += time.monotonic() - streams.origin_s < requests[-1].due_s
             console.print(f"controller {kill + 1} of {kills} killed, the next one adopted after {adoption_s:.2f} s")
@@ -107,6 +116,12 @@ async def kill_controller(daemon: Daemon) -> tuple[float, bool]:
     daemon.start_controller()
     await daemon.ready()
     return time.monotonic() - began_s, (await daemon.host()).host_id == before
+
+
+def processor_times_s(pid: int) -> tuple[float, float]:
+    """Seconds that a process has computed, and that it was ready to and waited for a processor (Linux's schedstat)."""
+    computed_ns, queued_ns, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return int(computed_ns) / 1e9, int(queued_ns) / 1e9
 
 
 async def kill_core(daemon: Daemon, number: int, console: Console) -> CoreKill:
@@ -162,6 +177,9 @@ def controller_rows(killed: ControllerKills, kills: int) -> list[Row]:
         exactly("kill -9 of the controller: requests affected", len(killed.bad), 0),
         exactly("kill -9 of the controller: engines not adopted", killed.other_hosts, 0),
         at_most("kill -9 of the controller: longest adoption", max(killed.adoption_s), 2, "s"),
+        shown("median adoption", median(killed.adoption_s), "s"),
+        shown("of an adoption: computing, median", median(killed.computed_s), "s"),
+        shown("of an adoption: waiting for a processor, longest", max(killed.queued_s), "s"),
     ]
 
 
