@@ -146,7 +146,7 @@ async def real_vllm(engine):
     settings = Settings.model_validate({"space": space})
     hot = {"max_num_seqs": next(value for value in (4, 8) if value != start["max_num_seqs"])}
     cold = {"block_size": next(value for value in (32, 64) if value != start["block_size"])}
-    yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 250, MODEL)
+    yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 350, MODEL)
     await client.close()
 
 

@@ -56,6 +56,7 @@ async def test_a_replay_ends_with_its_report_whatever_the_objective_does_meanwhi
         await daemon.live(2)
         moved = await answer_of(await reconfigure("--objective", "energy", "--yes", "--json", *at))
         during = await answer_of(await reconfigure("status", "--json", *at))
+        assert replay.returncode is None, "the replay was over before the objective was in force"
         output, errors = await replay.communicate()
         back = await answer_of(await reconfigure("rollback", "--yes", "--json", *at))
         after = await answer_of(await reconfigure("status", "--json", *at))
@@ -69,8 +70,7 @@ async def test_a_replay_ends_with_its_report_whatever_the_objective_does_meanwhi
     assert "lost 0  broken 0  truncated 0" in output.decode()
     assert report["energy"]["energy_per_output_token_j"] > 0
 
-    outcome = moved["decision"]["outcome"]
-    assert (outcome["kind"], outcome["measurements"]["live_requests"] > 0) == ("applied", True)
+    assert moved["decision"]["outcome"]["kind"] == "applied"
     assert (during["objective"], during["engine"]["enforced"]["block_size"]) == ("energy", 64)
     assert during["engine"]["deployment"]["id"] > before.deployment.id
     assert back["decision"]["outcome"]["kind"] == "applied"
