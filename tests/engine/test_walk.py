@@ -53,7 +53,7 @@ async def test_a_replay_ends_with_its_report_whatever_the_objective_does_meanwhi
         replay = await reconfigure(
             "replay", trace, *REPLAY, "--url", daemon.engine_url, "--controller", daemon.control_url, "--report", path
         )
-        await daemon.live(2)
+        await daemon.live(1)
         moved = await answer_of(await reconfigure("--objective", "energy", "--yes", "--json", *at))
         during = await answer_of(await reconfigure("status", "--json", *at))
         assert replay.returncode is None, "the replay was over before the objective was in force"
