@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+from reconfigure_daemon.engine_host.public_paths import DEV_MODE_VARIABLE
+
 
 def main() -> int:
     """Parse, check, serve; exit code 1 with one line on stderr when the engine cannot be had."""
@@ -17,6 +19,7 @@ def main() -> int:
     parser.add_argument("--initial", default="{}", help="the configuration to boot with, as JSON")
     arguments = parser.parse_args()
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.pop(DEV_MODE_VARIABLE, None)  # its endpoints are no client's business
     from reconfigure_daemon.engine_host.serving import run
 
     return run(arguments.config, arguments.runtime, json.loads(arguments.initial))

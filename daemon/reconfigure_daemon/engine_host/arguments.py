@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from reconfigure_daemon.engine_host.boot_knobs import WITHIN_JSON, json_arguments
+from reconfigure_daemon.engine_host.public_paths import MIDDLEWARE
 from reconfigure_daemon.engine_host.small_model import NAME as SMALL_MODEL
 from reconfigure_daemon.errors import EngineUnavailable
 from reconfigure_daemon.settings import Settings
@@ -47,7 +48,7 @@ def command_line(
     line = ["--model", model, "--host", engine.host, "--port", str(engine.port)]
     for name, value in given.items():
         line += _argument(name, value)
-    return line
+    return [*line, "--middleware", MIDDLEWARE]
 
 
 def defaults(model: str) -> dict[str, Any]:
