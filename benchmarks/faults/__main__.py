@@ -19,7 +19,7 @@ from benchmarks.harness import command
 #: its own are added by its `add_options(parser)`, if there is one.
 GROUPS: tuple[str, ...] = (
     *("controller", "core", "engine_host", "targets", "day", "endurance"),
-    *("store", "meter", "clock", "connections"),
+    *("store", "meter", "clock", "connections", "malformed"),
 )
 
 

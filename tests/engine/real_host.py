@@ -35,7 +35,8 @@ SPACE = {
 }
 #: float32, so that the order of additions in a batch hardly ever decides a token.
 ARGUMENTS = {"max_model_len": 2048, "enforce_eager": True, "dtype": "float32", "served_model_name": MODEL}
-ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "WARNING"}
+#: With the variable that opens vLLM's endpoints for development, which must stay shut.
+ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_SERVER_DEV_MODE": "1"}
 
 
 def free_port() -> int:

@@ -15,6 +15,9 @@ from reconfigure_daemon.errors import OriginRefused, RequestInvalid, Unauthorise
 #: Probes and the page's own files need no token: they tell nothing but whether the daemon is up.
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})
 
+#: Types of a body that a browser does not send to another site without asking it first.
+_NO_FORM_SENDS = frozenset({"application/json", "application/x-ndjson"})
+
 #: What the page sends along, and no other site's page can without asking first.
 PAGE_HEADER = "X-Reconfigure"
 
@@ -74,5 +77,5 @@ def _check_origin(request: web.Request) -> None:
         raise OriginRefused(f"a page of another site ({site}) may not command this daemon")
     if (origin is not None or site is not None) and PAGE_HEADER not in request.headers:
         raise OriginRefused(f"a browser sent no {PAGE_HEADER} header, which the daemon's own page always does")
-    if request.content_type != "application/json":
+    if request.content_type not in _NO_FORM_SENDS:
         raise RequestInvalid(f"found Content-Type {request.content_type!r}; send application/json")

@@ -1,6 +1,6 @@
 """The JSON of the control API, both ways; the CLI and the page read the same models.
 
-    GET  /healthz  /readyz  /metrics  /
+    GET  /healthz  /readyz  /metrics  /  /v1/openapi.json
     GET  /v1/status                        -> StatusView
     POST /v1/intents      IntentRequest    -> IntentResult; with `Accept: application/x-ndjson` a line of
                                               {"event": "progress", ...} per step first, the result last

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 
 from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.control_api import openapi
 from reconfigure_daemon.control_api.connections import KEEP_ALIVE_S, ConnectionLimits, body_of
 from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, in_words, told
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
@@ -106,7 +108,8 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
         application.add_routes(LearningEndpoints(controller.learned, controller.loop).routes())
     if controller.tuning is not None:
         application.add_routes(TuningEndpoints(controller.tuning, controller.loop).routes())
-    application.add_routes(page_routes())
+    described = json.dumps(openapi.description(application.router.routes()))
+    application.add_routes([web.get(openapi.PATH, _always(described)), *page_routes()])
     application.on_response_prepare.append(add_headers)
     runner = web.AppRunner(
         application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S, keepalive_timeout=KEEP_ALIVE_S
@@ -215,6 +218,14 @@ class _Endpoints:
             changes=wanted.changes,
             lasting_s=wanted.expires_in_s,
         )
+
+
+def _always(text: str) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        """This description."""
+        return web.json_response(text=text)
+
+    return answer
 
 
 def _check(wanted: IntentRequest) -> None:

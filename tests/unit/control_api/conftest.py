@@ -80,7 +80,9 @@ def running_api(tmp_path):
                     await asyncio.sleep(0.001)
             url = f"http://127.0.0.1:{listener.getsockname()[1]}"
             async with aiohttp.ClientSession(url) as session:
-                yield Api(session, controller, launcher)
+                api = Api(session, controller, launcher)
+                api.routes = list(runner.app.router.routes())
+                yield api
             await runner.cleanup()
         await launcher.end()
 

@@ -1,0 +1,173 @@
+"""Ten thousand malformed requests to the control API, settings files and command lines: no 500, no traceback, no leak.
+
+A fuzzer bends requests byte by byte, schemathesis asks against the API's own description, and settings files and
+command lines are bent alike. Whatever they hold must appear neither in the controller's log nor in a refusal's words.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from typer.testing import CliRunner
+
+from benchmarks.faults import mutations
+from benchmarks.faults.described import against_the_description
+from benchmarks.faults.scene import errors_logged, log_length
+from benchmarks.harness import command
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.machine import PROJECT
+from benchmarks.harness.rows import exactly, shown
+from reconfigure_daemon.cli.main import app
+from reconfigure_daemon.errors import SettingsInvalid
+from reconfigure_daemon.settings import load_settings
+
+REQUESTS, DESCRIBED, FILES, LINES = 6000, 2000, 1500, 500
+
+PATIENCE_S = 20.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What came of a number of malformed things.
+
+    Attributes:
+        asked: how many there were.
+        kinds: how many got which answer.
+        failures: answers with status 500, tracebacks and other ends that nobody meant, in words.
+        leaks: answers that repeat what was confided.
+    """
+
+    asked: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+    leaks: list[str] = field(default_factory=list)
+
+    def take(self, kind: str, text: str, sent: object, *, failed: bool = False, secret: str = mutations.CANARY) -> None:
+        """Judge one answer."""
+        self.asked += 1
+        self.kinds[kind] += 1
+        if failed or "Traceback" in text:
+            self.failures.append(f"{kind}: {str(sent)[:300]} -> {text[:300]}")
+        if secret and secret in text:
+            self.leaks.append(f"{str(sent)[:300]} -> {text[:300]}")
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """Everything on one daemon."""
+    share = 20 if arguments.quick else 1
+    async with Daemon(arguments.engine, arguments.model) as daemon:
+        logged = log_length(daemon)
+        port = daemon.settings.control_api.port
+        requests = await bent_requests(port, REQUESTS // share)
+        console.print(f"{requests.asked} bent requests: {dict(requests.kinds)}")
+        described, described_failures = await asyncio.to_thread(
+            against_the_description, daemon.control_url, DESCRIBED // share
+        )
+        console.print(f"{described} requests against the description")
+        files = bent_settings(FILES // share)
+        lines = await asyncio.to_thread(bent_command_lines, daemon.control_url, LINES // share)
+        console.print(f"{files.asked} settings files, {lines.asked} command lines: {dict(lines.kinds)}")
+        alive = (await daemon.status()).engine is not None
+        errors = errors_logged(daemon, logged)
+        log = (daemon.folder / "controller.log").read_text(errors="replace")
+    tallies = {"requests": requests, "settings files": files, "command lines": lines}
+    failures = [each for tally in tallies.values() for each in tally.failures] + described_failures
+    leaks = [each for tally in tallies.values() for each in tally.leaks]
+    total = requests.asked + described + files.asked + lines.asked
+    return command.Findings(
+        rows=[
+            shown("malformed requests, settings files and command lines", total),
+            exactly("answered with status 500, a traceback or no end", len(failures), 0),
+            exactly("answers that repeat a token or a canary", len(leaks), 0),
+            exactly("lines of the controller's log that hold one", log.count(mutations.CANARY), 0),
+            exactly("errors in the controller's log", len(errors), 0),
+            exactly("daemons that serve afterwards", int(alive), 1),
+        ],
+        notes=[f"{requests.asked} bent requests, {described} against the API's description, {files.asked} settings "
+               f"files, {lines.asked} command lines."],
+        details={"failures": failures[:50], "leaks": leaks[:50], "errors": errors[:50],
+                 "answers": {name: dict(tally.kinds) for name, tally in tallies.items()}},
+    )  # fmt: skip
+
+
+async def bent_requests(port: int, count: int, seed: int = 1) -> Tally:
+    """Send bent requests, a connection for each, some at a time."""
+    tally, draw = Tally(), random.Random(seed)
+    limit = asyncio.Semaphore(8)
+
+    async def one(sent: bytes) -> None:
+        async with limit:
+            answer = await _answered(port, sent)
+        text = answer.decode("latin-1")
+        status = text[9:12] if text.startswith("HTTP/") else "closed"
+        tally.take(status, text, sent, failed=status in ("500", "hung"))
+
+    await asyncio.gather(*[one(mutations.request(draw)) for _ in range(count)])
+    return tally
+
+
+async def _answered(port: int, sent: bytes) -> bytes:
+    """Whatever comes back until nothing more does; a request that never ends is ended by this side."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        with suppress(ConnectionError):
+            writer.write(sent)
+            await writer.drain()
+            writer.write_eof()
+        async with asyncio.timeout(PATIENCE_S):
+            with suppress(ConnectionError):
+                return await reader.read(65536)
+            return b""
+    except TimeoutError:
+        return b"HTTP/hung hung"
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+def bent_settings(count: int, seed: int = 2) -> Tally:
+    """Load bent settings files; each is taken or refused, by name and line."""
+    tally, draw = Tally(), random.Random(seed)
+    sound = (PROJECT / "config.yaml").read_text("utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        for _ in range(count):
+            path.write_bytes(mutations.settings(draw, sound))
+            kind, text = _ended(lambda: load_settings(path, {}))
+            tally.take(kind, text, path.read_bytes(), failed=kind not in ("done", "SettingsInvalid"), secret="")
+    return tally
+
+
+def bent_command_lines(url: str, count: int, seed: int = 3) -> Tally:
+    """Run bent command lines; each ends with one of the exit codes that are documented."""
+    tally, draw = Tally(), random.Random(seed)
+    runner = CliRunner(env={"RECONFIGURE_URL": url, "COLUMNS": "200"})
+    for _ in range(count):
+        words = mutations.words(draw)
+        result = runner.invoke(app, words, prog_name="reconfigure")
+        error = result.exception
+        failed = result.exit_code not in (0, 1, 2, 3) or (error is not None and not isinstance(error, SystemExit))
+        tally.take(f"exit {result.exit_code}", f"{result.output} {error or ''}", words, failed=failed, secret="")
+    return tally
+
+
+def _ended(attempt: Callable[[], object]) -> tuple[str, str]:
+    """How it ended, and in which words."""
+    try:
+        attempt()
+    except SettingsInvalid as refusal:
+        return "SettingsInvalid", str(refusal)
+    except Exception as error:  # noqa: BLE001  # whatever nobody named is what is looked for
+        return type(error).__name__, f"{error} {sys.exc_info()[2]}"
+    return "done", ""
