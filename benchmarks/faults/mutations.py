@@ -33,8 +33,15 @@ _WORDS = (
     "max_num_seqs=32", "--limit", "--url", "http://127.0.0.1:1", "--token-file", "--days", "--help",
 )  # fmt: skip
 
+_LINES = (
+    ("status", "--json"), ("history", "--limit", "5"), ("explain",), ("schedule", "--days", "3"), ("pareto",),
+    ("apply", "max_num_seqs=32", "--dry-run"), ("apply", "block_size=7", "--yes"), ("rollback", "--dry-run"),
+    ("--objective", "energy", "--for", "8h", "--dry-run"), ("config", "check"), ("config", "check", "README.md"),
+    ("surrogate", "--json"), ("import", "README.md"), ("replay", "README.md"),
+)  # fmt: skip
+
 #: Words that would wait, serve, or watch for ever.
-_NEVER = {"serve", "--watch", "-w"}
+_NEVER = {"serve", "tune", "profile", "--watch", "-w"}
 
 
 def request(draw: random.Random) -> bytes:
@@ -78,10 +85,10 @@ def settings(draw: random.Random, sound: str) -> bytes:
 
 def words(draw: random.Random) -> list[str]:
     """A command line of words that mostly do not belong together, none of which would run for ever."""
-    chosen: list[str] = []
-    for _ in range(draw.randint(1, 6)):
-        word = draw.choice(_WORDS) if draw.random() < 0.8 else _text(draw)
-        chosen.append(word)
+    chosen = list(draw.choice(_LINES)) if draw.random() < 0.7 else []
+    for _ in range(draw.randint(0 if chosen else 1, 3)):
+        word = draw.choice(_WORDS) if draw.random() < 0.7 else _text(draw)
+        chosen.insert(draw.randint(0, len(chosen)), word)
     return [word for word in chosen if word not in _NEVER]
 
 

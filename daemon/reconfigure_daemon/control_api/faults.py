@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 from pydantic import ValidationError
 
@@ -29,6 +30,9 @@ async def faults_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return _refused(request, refusal)
     except ConnectionError:
         raise  # nobody is left to answer
+    except web.RequestPayloadError as fault:
+        status, body = told(RequestInvalid(f"the body cannot be read as its headers describe it: {fault}"))
+        return web.json_response(body, status=status)
     except Exception as error:  # noqa: BLE001  # whatever happens is an answer here
         status, body = told(error)
         return web.json_response(body, status=status)
@@ -41,6 +45,23 @@ def told(error: Exception) -> tuple[int, dict[str, Any]]:
     log.error("a control request failed", exc_info=error)
     message = f"the daemon failed: {type(error).__name__}: {error}; its log has the details".replace(": ;", ";")
     return 500, {"error": {"kind": "internal_error", "message": message}}
+
+
+def http_log() -> logging.Logger:
+    """Where aiohttp's server says what goes wrong below the handlers.
+
+    What is no HTTP is the sender's fault and is answered with 400; a sender that leaves is nobody's. aiohttp would log
+    a traceback of either, the first with what was sent in it, which may be a token.
+    """
+    logger = logging.getLogger(f"{__name__}.http")
+    if not logger.filters:
+        logger.addFilter(_is_ours)
+    return logger
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
 
 
 def in_words(invalid: ValidationError) -> RequestInvalid:

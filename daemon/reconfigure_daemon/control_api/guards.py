@@ -45,7 +45,7 @@ def browser_guard(bound_to: str) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if on_loopback and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
+        if on_loopback and not is_loopback(_host_name(f"//{request.host}")):
             raise OriginRefused(f"the Host header {request.host!r} does not name this machine; use 127.0.0.1")
         if request.method not in (hdrs.METH_GET, hdrs.METH_HEAD):
             _check_origin(request)
@@ -68,9 +68,17 @@ def _check_token(header: str, token: str) -> None:
         )
 
 
+def _host_name(address: str) -> str:
+    """The host of an address; "" for what is none, e.g. with half a pair of brackets."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
 def _check_origin(request: web.Request) -> None:
     origin = request.headers.get(hdrs.ORIGIN)
-    if origin is not None and urlsplit(origin).netloc != request.host:
+    if origin is not None and origin.partition("://")[2] != request.host:
         raise OriginRefused(f"a page of {origin} may not command this daemon")
     site = request.headers.get("Sec-Fetch-Site")
     if site not in (None, "same-origin"):

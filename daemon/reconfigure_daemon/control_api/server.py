@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_api import openapi
 from reconfigure_daemon.control_api.connections import KEEP_ALIVE_S, ConnectionLimits, body_of
-from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, in_words, told
+from reconfigure_daemon.control_api.faults import MAX_BODY_BYTES, faults_as_json, http_log, in_words, told
 from reconfigure_daemon.control_api.guards import browser_guard, token_guard
 from reconfigure_daemon.control_api.learning_endpoints import Learned, LearningEndpoints
 from reconfigure_daemon.control_api.messages import DecisionList, IntentRequest, IntentResult, WindowList
@@ -112,7 +112,11 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
     application.add_routes([web.get(openapi.PATH, _always(described)), *page_routes()])
     application.on_response_prepare.append(add_headers)
     runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S, keepalive_timeout=KEEP_ALIVE_S
+        application,
+        access_log=None,
+        shutdown_timeout=_SHUTDOWN_TIMEOUT_S,
+        keepalive_timeout=KEEP_ALIVE_S,
+        logger=http_log(),
     )
     application.cleanup_ctx.append(lambda _: limits.kept(runner))
     await runner.setup()

@@ -94,6 +94,17 @@ async def test_a_fault_of_ours_is_one_sentence_and_a_log_entry(api, caplog):
     assert "Traceback" in caplog.text
 
 
+async def test_what_is_no_http_is_the_sender_s_fault_and_not_logged(api, caplog):
+    """It is answered with 400, and what it held, perhaps a token, does not reach the log."""
+    reader, writer = await asyncio.open_connection(api.session._base_url.host, api.session._base_url.port)
+    writer.write(b"GET /v1/status HTTP/1.1\r\nAuthoriz\xedtion: Bearer canary\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+    writer.close()
+    await writer.wait_closed()
+    assert "canary" not in caplog.text
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_a_taken_port_is_told_with_the_way_out():
     """The sentence names the address, how to find who has it, and the key to change."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -34,7 +34,7 @@ async def test_the_right_token_opens(running_api):
             assert (await api.get("/v1/status", headers={"Authorization": f"{scheme} {TOKEN}"}))[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:9400", "127.0.0.1.evil.example", ""])
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9400", "127.0.0.1.evil.example", "", "[::1", "a]b"])
 async def test_a_foreign_name_for_this_machine_is_refused(api, host):
     """A page whose name was made to resolve to 127.0.0.1 still carries that name."""
     status, body = await api.get("/v1/status", headers={"Host": host})
@@ -47,7 +47,9 @@ async def test_names_of_this_machine_are_accepted(api, host):
     assert (await api.get("/v1/status", headers={"Host": host}))[0] == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "http://[::1", "//", ""]
+)
 async def test_a_page_of_another_origin_cannot_command(api, origin):
     """Another port is another origin, too."""
     status, body = await api.post(PAUSE, headers={"Origin": origin})
