@@ -31,7 +31,7 @@ from reconfigure_daemon.cli.main import app
 from reconfigure_daemon.errors import SettingsInvalid
 from reconfigure_daemon.settings import load_settings
 
-REQUESTS, DESCRIBED, FILES, LINES = 6000, 2000, 1500, 500
+REQUESTS, DESCRIBED, FILES, LINES = 7200, 2000, 1500, 500
 
 PATIENCE_S = 20.0
 

@@ -1,0 +1,63 @@
+"""What the daemon is built on: bounded, explained, consistent, and above every flaw that is known to matter here.
+
+No database of advisories can be asked without a network, so the ones that touch what is used here are kept below.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
+DECLARED = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
+REQUIRED = [Requirement(line) for line in DECLARED["dependencies"]]
+OPTIONAL = [Requirement(line) for extra in DECLARED["optional-dependencies"].values() for line in extra]
+EVERY = {each.name: each for each in (*REQUIRED, *OPTIONAL) if each.name != DECLARED["name"]}
+
+#: The first version without a flaw, and the flaw.
+FIRST_WITHOUT = {
+    "aiohttp": (
+        "3.13.3",
+        "CVE-2025-69223 and its companions: a compressed body or a request's head exhausts the server",
+    ),
+    "pyyaml": ("5.4", "CVE-2020-14343: loading a document runs code"),
+    "pydantic": ("2.4.0", "CVE-2024-3772: validating an address takes forever"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY.keys() - {"tzdata"}))  # of dates, the latest are the right ones
+def test_every_dependency_is_bounded_on_both_sides(name):
+    """Nothing older than what was tried, and no later series that nobody has tried."""
+    operators = {specifier.operator for specifier in EVERY[name].specifier}
+    assert operators >= {">="}
+    assert operators & {"<", "<=", "=="}
+
+
+@pytest.mark.parametrize("name", [each.name for each in REQUIRED])
+def test_every_dependency_has_its_reason(name):
+    """Whoever wonders why it is there finds it in the same line."""
+    assert re.search(rf'^  "{re.escape(name)}[^"]*",\s+# \S', PYPROJECT.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_what_is_installed_is_what_is_declared(name):
+    """The tests run on versions that the declaration allows."""
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        pytest.skip(f"{name} is not installed here")
+    assert EVERY[name].specifier.contains(found, prereleases=True)
+
+
+@pytest.mark.parametrize("name", sorted(FIRST_WITHOUT))
+def test_no_version_with_a_known_flaw_is_allowed(name):
+    """The lower bound lies at or above the first version without it."""
+    first, flaw = FIRST_WITHOUT[name]
+    series, _, last = first.rpartition(".")
+    before = f"{series}.{int(last) - 1}" if int(last) else f"{series}a1"
+    assert not EVERY[name].specifier.contains(before), flaw
