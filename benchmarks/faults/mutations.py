@@ -7,8 +7,11 @@ import random
 import string
 from collections.abc import Sequence
 
-#: What must appear nowhere but in the request that brings it.
+#: Stands for what clients write; a refusal may quote it to them, and nothing else may hold it.
 CANARY = "canary-5f1e9d7c3b"
+
+#: Stands for a token, which must appear nowhere but in the request that brings it.
+TOKEN = "token-2b8c4e6a1d"  # it opens nothing
 
 PATHS = (
     "/", "/healthz", "/readyz", "/metrics", "/page/main.js", "/v1/status", "/v1/intents", "/v1/decisions",
@@ -50,7 +53,7 @@ def request(draw: random.Random) -> bytes:
     target = _target(draw)
     body = _body(draw) if draw.random() < 0.7 else b""
     headers = [("Host", "127.0.0.1"), ("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    headers += [("Authorization", f"Bearer {CANARY}")]
+    headers += [("Authorization", f"Bearer {TOKEN}")]
     for _ in range(draw.choice((0, 0, 1, 2))):
         headers = _bent(headers, draw)
     lines = [f"{method} {target} {draw.choice(('HTTP/1.1', 'HTTP/1.1', 'HTTP/1.0', 'HTTP/9.9', ''))}"]

@@ -20,6 +20,7 @@ async def test_bent_requests_get_an_answer_that_is_none_of_ours_to_blame(running
     assert (tally.asked, tally.failures, tally.leaks) == (150, [], [])
     assert {"400", "404"} <= set(tally.kinds)
     assert mutations.CANARY not in caplog.text
+    assert mutations.TOKEN not in caplog.text
     assert [record for record in caplog.records if record.exc_info] == []
 
 
@@ -54,5 +55,5 @@ def test_a_bad_end_is_counted():
     tally.take("200", "all is well", "x")
     tally.take("500", "sorry", "x", failed=True)
     tally.take("200", "Traceback (most recent call last)", "x")
-    tally.take("200", f"you said {mutations.CANARY}", "x")
+    tally.take("200", f"you said {mutations.TOKEN}", "x")
     assert (tally.asked, len(tally.failures), len(tally.leaks)) == (4, 2, 1)
