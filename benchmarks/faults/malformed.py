@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import chdir, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -177,12 +177,13 @@ def bent_command_lines(url: str, count: int, seed: int = 3) -> Tally:
     """Run bent command lines; each ends with one of the exit codes that are documented."""
     tally, draw = Tally(), random.Random(seed)
     runner = CliRunner(env={"RECONFIGURE_URL": url, "COLUMNS": "200"})
-    for _ in range(count):
-        words = mutations.words(draw)
-        result = runner.invoke(app, words, prog_name="reconfigure")
-        error = result.exception
-        failed = result.exit_code not in (0, 1, 2, 3) or (error is not None and not isinstance(error, SystemExit))
-        tally.take(f"exit {result.exit_code}", f"{result.output} {error or ''}", words, failed=failed, secret="")
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):  # some of them write a file
+        for _ in range(count):
+            words = mutations.words(draw)
+            result = runner.invoke(app, words, prog_name="reconfigure")
+            error = result.exception
+            failed = result.exit_code not in (0, 1, 2, 3) or (error is not None and not isinstance(error, SystemExit))
+            tally.take(f"exit {result.exit_code}", f"{result.output} {error or ''}", words, failed=failed, secret="")
     return tally
 
 
