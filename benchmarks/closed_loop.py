@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.harness import command
-from benchmarks.harness.closed_loop import Plan, closed_loop
+from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop
 from reconfigure_daemon.tuning import TuneRequest
 
 LENGTHS = [(48, 24)]
@@ -45,6 +45,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     changes: dict[str, Any] = {
         "space": SPACE,
         "objectives": dict.fromkeys(("energy", "throughput", "balanced"), START),
+        "monitoring": WINDOWS,
         "learning": {"min_trials": 4 if arguments.quick else 8},
     }
     rounds = 1 if arguments.quick else arguments.rounds

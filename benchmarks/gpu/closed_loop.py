@@ -23,7 +23,7 @@ from benchmarks.gpu.surrogate_trials import PINNED, SHARED
 from benchmarks.gpu.trace import ENVIRON
 from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
 from benchmarks.harness import command
-from benchmarks.harness.closed_loop import Plan, closed_loop
+from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop
 from reconfigure_daemon.tuning import TuneRequest
 
 
@@ -47,6 +47,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         "engine": {"arguments": SHARED},
         "space": {name: {"values": values, "default": default[name]} for name, values in knobs.items()},
         "objectives": dict.fromkeys(("energy", "throughput", "balanced"), start),
+        "monitoring": WINDOWS,
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }
     rounds = 1 if arguments.quick else arguments.rounds

@@ -8,7 +8,7 @@ would, cores change as in any switch. `benchmarks/gpu/trial_design.py` fixes wha
 cores for training, 8 of them twice; 24 others held out, three times each, interleaved. A trial takes about
 4.3 s:
 
-    0.6 s  the load begins as if it had been there for long (`already_running`): requests of 128 + 64 tokens, one in
+    0.6 s  the load begins as if it had been there for long (`under_way`): requests of 128 + 64 tokens, one in
            each interval of 1/rate, at a random moment of it
     1.4 s  window: joules by the GPU's counter, output tokens and latencies by the engine's own records
     0.4 s  and as long as so many prompts take: a closed loop of a quarter more requests than may run at once
@@ -53,7 +53,8 @@ from benchmarks.harness.processes import ServerFailed
 from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
-from reconfigure_daemon.load_generation.offered_load import LoadTally, already_running, offered_load, whole_requests
+from reconfigure_daemon.load_generation.load_source import under_way, whole
+from reconfigure_daemon.load_generation.offered_load import LoadTally, offered_load
 from reconfigure_daemon.load_generation.plan import PlannedRequest
 from reconfigure_daemon.load_generation.target import Target
 from reconfigure_daemon.metering import build_emulated_meter, build_meter
@@ -62,6 +63,7 @@ from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings.model import MeteringSettings
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
+LENGTHS = [(PROMPT_TOKENS, OUTPUT_TOKENS)]
 RATE_RAMP_S, RATE_WINDOW_S = 0.6, 1.4
 SATURATED_RAMP_S, SATURATED_WINDOW_S = 0.4, 1.3
 PREFILL_TPS = 30_000.0  # what a flood of prompts is taken in with, at least
@@ -163,7 +165,7 @@ class Bench:
             rate = await self.window(RATE_WINDOW_S * self.stretch, tally)
         places = trial.hot["max_num_seqs"]
         concurrency = max(places + 16, round(MORE_THAN_MAY_RUN * places))
-        flood = chain(self._begun(places), whole_requests(PROMPT_TOKENS, OUTPUT_TOKENS, self._next(100_000)))
+        flood = chain(self._begun(places), whole(LENGTHS, self._next(100_000)))
         async with offered_load(flood, self.target, concurrency=concurrency) as tally:
             await asyncio.sleep((SATURATED_RAMP_S + places * PROMPT_TOKENS / PREFILL_TPS) * self.stretch)
             saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally)
@@ -234,7 +236,7 @@ class Bench:
     def _begun(self, running: int) -> list[PlannedRequest]:
         """Requests that were already under way, with prompts that were never sent before."""
         first = self._next(running)
-        planned = already_running(running, PROMPT_TOKENS, OUTPUT_TOKENS)
+        planned = under_way(LENGTHS, running)
         return [PlannedRequest(first + r.index, 0.0, r.prompt_tokens, r.output_tokens) for r in planned]
 
     def _arrivals(self, trial: Trial) -> Iterator[PlannedRequest]:

@@ -38,6 +38,10 @@ OBJECTIVES = {Quantity.THROUGHPUT: "saturated throughput", Quantity.ENERGY: "jou
 #: The calendar counts in minutes, and a change may have to boot a core.
 CALENDAR_WITHIN_S = 180.0
 
+#: A forecast is for the workload of the last windows, so that some of it has to be seen first.
+WINDOWS = {"window_s": 10, "settle_s": 3, "observation_min_requests": 3}
+SEEN_AFTER_S = 30.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -147,13 +151,13 @@ async def compare(
 
 async def replay(daemon: Daemon, plan: Plan, console: Console) -> Replayed:
     """Streams that live through an objective's change, and through one that the calendar brings."""
-    lasting_s = CALENDAR_WITHIN_S + 30.0
+    lasting_s = SEEN_AFTER_S + CALENDAR_WITHIN_S + 30.0
     prompt, output = plan.request.lengths[0]
     requests = equal_requests(int(lasting_s * plan.replay_rps), prompt, output, 1 / plan.replay_rps)
     bad: list[str] = []
     reasons: list[str] = []
     async with running_streams(requests, await daemon.target(seed=7), to_the_end=True) as streams:
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(SEEN_AFTER_S)
         result = await daemon.intend({"kind": "objective", "objective": "energy"})
         if not applied(result):
             bad.append(f"objective energy: {result.decision and result.decision.outcome}")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from itertools import count
 
 import aiohttp
 
@@ -122,24 +120,3 @@ class _Load:
             "temperature": self._target.temperature,
         }
         return json.dumps(fields, separators=(",", ":")).encode()
-
-
-def already_running(running: int, prompt_tokens: int, output_tokens: int) -> list[PlannedRequest]:
-    """Requests to start with at once, as if they had been arriving all along: their ends are spread evenly.
-
-    A load that starts with whole requests takes a lifetime of them to become steady, and first they all end together.
-
-    Args:
-        running: how many a steady load keeps running.
-        prompt_tokens: of each.
-        output_tokens: of a whole request.
-    """
-    return [
-        PlannedRequest(index, 0.0, prompt_tokens, max(1, math.ceil(output_tokens * (index + 1) / running)))
-        for index in range(running)
-    ]
-
-
-def whole_requests(prompt_tokens: int, output_tokens: int, first_index: int = 0) -> Iterator[PlannedRequest]:
-    """Requests of one length without end, for a closed loop."""
-    return (PlannedRequest(index, 0.0, prompt_tokens, output_tokens) for index in count(first_index))

@@ -5,7 +5,8 @@ from itertools import islice
 
 from aiohttp import web
 
-from reconfigure_daemon.load_generation.offered_load import already_running, offered_load, whole_requests
+from reconfigure_daemon.load_generation.load_source import arrivals, under_way, whole
+from reconfigure_daemon.load_generation.offered_load import offered_load
 from reconfigure_daemon.load_generation.plan import PlannedRequest
 from reconfigure_daemon.load_generation.target import Target
 
@@ -29,7 +30,7 @@ async def test_a_closed_loop_keeps_its_number_of_requests_in_the_server(server):
         return answer
 
     server.answers += [holding(event) for event in held]
-    async with offered_load(whole_requests(8, 4), Target(server.url, "small"), concurrency=3) as tally:
+    async with offered_load(whole([(8, 4)], 0), Target(server.url, "small"), concurrency=3) as tally:
         await until(lambda: len(server.bodies) == 3)
         assert (tally.sent, tally.completed) == (3, 0)
         held[1].set()
@@ -82,9 +83,19 @@ async def test_what_still_runs_is_aborted_at_the_end(server):
 
 def test_a_load_begins_with_ends_spread_evenly():
     """Four requests of 64 tokens that were under way have 16, 32, 48 and 64 tokens to go."""
-    assert [request.output_tokens for request in already_running(4, 128, 64)] == [16, 32, 48, 64]
+    assert [request.output_tokens for request in under_way([(128, 64)], 4)] == [16, 32, 48, 64]
 
 
-def test_whole_requests_never_share_an_index():
+def test_whole_requests_take_lengths_in_turn_and_never_share_an_index():
     """So that no prompt is sent twice, and no prefix cache flatters."""
-    assert [request.index for request in islice(whole_requests(8, 4, 100), 3)] == [100, 101, 102]
+    requests = list(islice(whole([(8, 4), (9, 5)], 100), 3))
+    assert [request.index for request in requests] == [100, 101, 102]
+    assert [request.prompt_tokens for request in requests] == [8, 9, 8]
+
+
+def test_arrivals_are_irregular_and_as_many_as_asked_for():
+    """One in each tenth of a second, not in its middle; another seed has other moments."""
+    due_s = [request.due_s for request in islice(arrivals([(8, 4)], 10.0, 0, seed=1), 50)]
+    assert [int(10 * at_s) for at_s in due_s] == list(range(50))
+    assert len({round(10 * at_s % 1, 3) for at_s in due_s}) > 40
+    assert due_s != [request.due_s for request in islice(arrivals([(8, 4)], 10.0, 0, seed=2), 50)]
