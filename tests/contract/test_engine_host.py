@@ -81,6 +81,10 @@ class Subject:
         while (await self.host.state()).live_requests < requests:  # noqa: ASYNC110  # the port has no event for it
             await asyncio.sleep(0.001)
 
+    async def generated(self):
+        """Output tokens so far, of all requests."""
+        return (await self.host.telemetry(0)).totals.output_tokens
+
 
 def free_port():
     with socket.socket() as probe:
@@ -225,8 +229,11 @@ async def test_streams_live_through_a_switch(subject, mode):
     """Every stream ends with exactly the tokens that it would have had without the switch."""
     prompts = [[10 + i, 20, 30] for i in range(4)]
     expected = await asyncio.gather(*(subject.generate(prompt, subject.stream_tokens) for prompt in prompts))
+    before = await subject.generated()
     streams = [asyncio.create_task(subject.generate(prompt, subject.stream_tokens)) for prompt in prompts]
     await subject.live(len(prompts))
+    while await subject.generated() < before + 3 * len(prompts):  # noqa: ASYNC110  # each has begun; no event for it
+        await asyncio.sleep(0.001)
     report = await subject.switch(subject.cold, mode=mode)
     assert report.outcome == "applied"
     assert await asyncio.gather(*streams) == expected
