@@ -37,13 +37,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector = _EagerSelector()
         self.now_s = 1_000.0
         self.busy_threads = 0
-        super().__init__(selector)
+        super().__init__(selector)  # type: ignore[arg-type]  # it stands in for a selector, and is none
         selector.loop = self
 
     def time(self) -> float:
         return self.now_s
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(  # type: ignore[override]  # whatever the executor, the future is one
+        self, executor: Any, func: Any, *args: Any
+    ) -> asyncio.Future[Any]:
         self.busy_threads += 1
         future = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._thread_done)
