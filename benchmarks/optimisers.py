@@ -14,6 +14,8 @@ import asyncio
 import json
 import sys
 import tempfile
+import threading
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
@@ -21,7 +23,7 @@ from rich.console import Console
 from scipy.stats import wilcoxon
 
 from benchmarks.harness import command
-from benchmarks.harness.optimiser_arms import ARMS, run_arm
+from benchmarks.harness.optimiser_arms import ARMS, PENALTY, run_arm
 from benchmarks.harness.rows import Row, at_least, at_most, below, shown
 from benchmarks.harness.tabular import BETTER_NOISE, STUDY_NOISE, Table, kept_table
 
@@ -39,9 +41,15 @@ Runs = dict[str, dict[int, list[float]]]
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Run what the cache lacks, and compare."""
     truth = await asyncio.to_thread(kept_table, arguments.cache)
-    runs = await asyncio.to_thread(all_runs, truth, arguments, console)
-    better = Table(truth.truth, BETTER_NOISE)
-    ours_better = await asyncio.to_thread(arm_runs, "ours", better, arguments, console, "better-noise")
+    ended = threading.Event()
+    work = Work(arguments, console, ended)
+    try:
+        runs = await asyncio.to_thread(work.all_runs, truth)
+        better = Table(truth.truth, BETTER_NOISE)
+        ours_better = await asyncio.to_thread(work.arm_runs, "ours", better, "better-noise")
+    except asyncio.CancelledError:
+        ended.set()
+        raise
     return command.Findings(
         rows=[
             *rows(runs),
@@ -51,38 +59,50 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             f"{BUDGET} trials on {len(truth.truth)} configurations that differ to the engine, of 2,916 in the space; "
             "reference point 200 tokens/s and 2 J/token; shares by true values, trials seen with the study's noise "
             f"({100 * STUDY_NOISE[0]:g} % and {100 * STUDY_NOISE[1]:g} %).",
-            "Ours is told how many GPUs the machine has. Optuna learns of infeasible trials that they failed, Ax the "
-            "study's penalty, without which it proposes them again and again. One-sided Wilcoxon signed-rank tests "
-            "over the seeds that both arms ran.",
+            "Ours is told how many GPUs the machine has. Optuna learns of infeasible trials that they failed; Ax is told "
+            f"{PENALTY[0]:g} tokens/s and {PENALTY[1]:g} J/token, since it repeats what it is only told to have failed. "
+            "One-sided Wilcoxon signed-rank tests over the seeds that both arms ran.",
         ],
         details={"shares": {name: {str(seed): run for seed, run in of.items()} for name, of in runs.items()}},
     )
 
 
-def all_runs(truth: Table, arguments: argparse.Namespace, console: Console) -> Runs:
-    """Every arm's shares by seed."""
-    names = arguments.arms.split(",") if arguments.arms else list(ARMS)
-    if arguments.quick:
-        names = [name for name in names if not name.startswith("Ax")]
-    return {name: arm_runs(name, truth, arguments, console, "study-noise") for name in names}
+@dataclass(frozen=True)
+class Work:
+    """Runs, from the cache where it has them.
 
+    Attributes:
+        arguments: of the command.
+        console: tells of each run.
+        ended: set when nobody waits any more.
+    """
 
-def arm_runs(
-    name: str, truth: Table, arguments: argparse.Namespace, console: Console, what: str
-) -> dict[int, list[float]]:
-    """One arm's shares by seed, from the cache where it has them."""
-    runs: dict[int, list[float]] = {}
-    for seed in range(2 if arguments.quick else arguments.seeds):
-        kept = arguments.cache / f"{what}-{name.replace(' ', '-')}-{seed}.json"
-        if not kept.is_file():
-            if arguments.only_cached:
-                continue
-            shares = run_arm(name, truth, seed, BUDGET)
-            arguments.cache.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(shares), encoding="utf-8")
-            console.print(f"{name}, seed {seed}: {shares[-1]:.3f}, {FOUND:.0%} after {trials_to(shares)} trials")
-        runs[seed] = json.loads(kept.read_text(encoding="utf-8"))
-    return runs
+    arguments: argparse.Namespace
+    console: Console
+    ended: threading.Event
+
+    def all_runs(self, truth: Table) -> Runs:
+        """Every arm's shares by seed."""
+        names = self.arguments.arms.split(",") if self.arguments.arms else list(ARMS)
+        if self.arguments.quick:
+            names = [name for name in names if not name.startswith("Ax")]
+        return {name: self.arm_runs(name, truth, "study-noise") for name in names}
+
+    def arm_runs(self, name: str, truth: Table, what: str) -> dict[int, list[float]]:
+        """One arm's shares by seed."""
+        runs: dict[int, list[float]] = {}
+        for seed in range(2 if self.arguments.quick else self.arguments.seeds):
+            kept = self.arguments.cache / f"{what}-{name.replace(' ', '-')}-{seed}.json"
+            if not kept.is_file():
+                if self.arguments.only_cached:
+                    continue
+                shares = run_arm(name, truth, seed, BUDGET, self.ended)
+                kept.write_text(json.dumps(shares), encoding="utf-8")
+                self.console.print(
+                    f"{name}, seed {seed}: {shares[-1]:.3f}, {FOUND:.0%} after {trials_to(shares)} trials"
+                )
+            runs[seed] = json.loads(kept.read_text(encoding="utf-8"))
+        return runs
 
 
 def rows(runs: Runs) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -135,11 +136,21 @@ ARMS: dict[str, tuple[Arm, bool]] = {
 }
 
 
-def run_arm(name: str, table: Table, seed: int, budget: int) -> list[float]:
-    """Share of the exhaustive hypervolume after each trial."""
+class Interrupted(Exception):
+    """Nobody waits for this run any more."""
+
+
+def run_arm(name: str, table: Table, seed: int, budget: int, ended: threading.Event) -> list[float]:
+    """Share of the exhaustive hypervolume after each trial.
+
+    Raises:
+        Interrupted: at the next trial after `ended` was set; a run may take minutes.
+    """
     tried: list[Configuration] = []
 
     def look(configuration: Configuration) -> Trial:
+        if ended.is_set():
+            raise Interrupted
         tried.append(configuration)
         return table.look(configuration, seed, len(tried))
 
