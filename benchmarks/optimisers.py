@@ -59,8 +59,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             f"{BUDGET} trials on {len(truth.truth)} configurations that differ to the engine, of 2,916 in the space; "
             "reference point 200 tokens/s and 2 J/token; shares by true values, trials seen with the study's noise "
             f"({100 * STUDY_NOISE[0]:g} % and {100 * STUDY_NOISE[1]:g} %).",
-            "Ours is told how many GPUs the machine has. Optuna learns of infeasible trials that they failed; Ax is told "
-            f"{PENALTY[0]:g} tokens/s and {PENALTY[1]:g} J/token, since it repeats what it is only told to have failed. "
+            "Ours is told how many GPUs the machine has. Optuna learns of infeasible trials that they failed, Ax that "
+            f"they gave {PENALTY[0]:g} tokens/s at {PENALTY[1]:g} J/token, since it repeats what has only failed. "
             "One-sided Wilcoxon signed-rank tests over the seeds that both arms ran.",
         ],
         details={"shares": {name: {str(seed): run for seed, run in of.items()} for name, of in runs.items()}},

@@ -24,7 +24,7 @@ from reconfigure_policies.surrogate.gaussian_process import (
     log_posterior,
 )
 
-PRIORS = Priors(noise_variance=(-5.0, 1.0), linear_variance=(0.0, 1.0))
+PRIORS = Priors(noise_variance=(-3.5, 1.0), linear_variance=(0.0, 1.0))
 
 #: Where the rough fit starts: logarithms of the lengthscales and of the signal's, noise's and linear variance.
 ROUGH = (-0.5, -1.0, -6.0, 0.0)
