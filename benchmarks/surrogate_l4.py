@@ -92,8 +92,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         rows=rows,
         notes=[
             "R2 is on the quantity's own scale. The ceiling is what a model would reach that knows every true mean, by "
-            "repeated trials of one session; joules per token include loading the model, and the first sixteen trials of "
-            "the discrete arm lie up to a third above later ones of their like, which no input tells.",
+            "repeated trials of one session. Joules per token include loading the model, and the first sixteen trials "
+            "of the discrete arm lie up to a third above later ones of their like, which no input tells.",
             "The study's own surrogates had R2 0.89 (throughput) and -11.26 (energy) in the discrete arm, -4.71 and "
             "-51.44 in the continuous one, on ten configurations that it held out and that are not published; it gives "
             "the hypervolumes of its arms as 466.64 and 369.54.",
