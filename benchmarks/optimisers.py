@@ -63,8 +63,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             f"they gave {PENALTY[0]:g} tokens/s at {PENALTY[1]:g} J/token, since it repeats what has only failed. "
             "One-sided Wilcoxon signed-rank tests over the seeds that both arms ran.",
             *[
-                f"{name}: {len(of)} of {len(runs['ours'])} seeds were run, and fewer than five cannot reach p < 0.05; the "
-                "same command goes on where it stopped."
+                f"{name}: {len(of)} of {len(runs['ours'])} seeds were run, and fewer than five cannot reach p < 0.05; "
+                "the same command goes on where it stopped."
                 for name, of in runs.items()
                 if "ours" in runs and 0 < len(of) < 5 and not arguments.quick
             ],
