@@ -61,6 +61,7 @@ class Trials:
     deadline_s: float
     trials: list[Trial] = field(default_factory=list)
     good_switch: bool = False
+    good_detail: str = ""
     arrivals: Arrivals = field(default_factory=Arrivals)
 
 
@@ -76,6 +77,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             each.engine: {
                 "failures": each.arrivals.bad,
                 "requests": dict(each.arrivals.by_status),
+                "sound_switch": each.good_detail,
                 "outcomes": {t.what: t.outcome.detail if t.outcome else None for t in each.trials},
             }
             for each in found
@@ -97,7 +99,7 @@ async def on_emulated(console: Console) -> Trials:
         for size, fault in EMULATED.items():
             found.trials.append(await trial(daemon, fault.replace("_", " "), {"block_size": size}))
             console.print(f"emulated: {fault}: {found.trials[-1].outcome}")
-        found.good_switch = await succeeds(daemon, {"block_size": 1024})
+        found.good_switch, found.good_detail = await succeeds(daemon, {"block_size": 1024})
     return found
 
 
@@ -117,7 +119,7 @@ async def on_vllm(model: str, console: Console) -> Trials:
         ):
             found.trials.append(await trial(daemon, what, change, act))
             console.print(f"vllm: {what}: {found.trials[-1].outcome}")
-        found.good_switch = await succeeds(daemon, {"block_size": 64})
+        found.good_switch, found.good_detail = await succeeds(daemon, {"block_size": 64})
     return found
 
 
@@ -153,14 +155,11 @@ def descendants(pid: int) -> set[int]:
     return {child.pid for child in psutil.Process(pid).children(recursive=True)}
 
 
-async def succeeds(daemon: Daemon, change: Mapping[str, Any]) -> bool:
-    """Whether a sound switch works afterwards."""
+async def succeeds(daemon: Daemon, change: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a sound switch works afterwards, and its outcome in words."""
     result = await daemon.apply(change)
-    return (
-        result.decision is not None
-        and result.decision.outcome is not None
-        and (result.decision.outcome.kind == "applied")
-    )
+    outcome = result.decision.outcome if result.decision is not None else None
+    return (False, "none") if outcome is None else (outcome.kind == "applied", f"{outcome.kind}: {outcome.detail}")
 
 
 def rows(found: Trials) -> list[Row]:
