@@ -130,7 +130,9 @@ def test_what_falls_short_is_rolled_back_and_not_tried_again(tmp_path):
     assert "0.01 (0.009 to 0.011) were forecast" in back.decision.reason
     assert back.outcome.kind is OutcomeKind.APPLIED
     assert target["tensor_parallel_size"] == 2
-    assert [c["tensor_parallel_size"] for c, _ in own.distrusted] == [1]
+    distrusted = [configuration for configuration, _ in own.distrusted]
+    assert {c["tensor_parallel_size"] for c in distrusted} == {1}
+    assert back.enforced_before in distrusted
     tried = [r.decision.target for r in decisions if r.decision.target["tensor_parallel_size"] == 1]
     assert len(tried) == len(set(tried))
 
