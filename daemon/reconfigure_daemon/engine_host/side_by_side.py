@@ -32,13 +32,17 @@ async def taking_turns(core: Core) -> AsyncIterator[None]:
     if not share_processors(core):
         yield
         return
-    before_s = float((await core.utility("reconfigure_read"))["enforced"]["pacing_interval_s"])
-    await _pace(core, max(before_s, PACE_S))
+    before_s: float | None = None
+    with contextlib.suppress(Exception):  # a core that is dying needs no pace; its death is dealt with elsewhere
+        state = await asyncio.wait_for(core.utility("reconfigure_read"), _ANSWER_TIMEOUT_S)
+        before_s = float(state["enforced"]["pacing_interval_s"])
+        await asyncio.wait_for(_pace(core, max(before_s, PACE_S)), _ANSWER_TIMEOUT_S)
     try:
         yield
     finally:
-        with contextlib.suppress(Exception):  # a core that died meanwhile needs no pace
-            await asyncio.wait_for(_pace(core, before_s), _ANSWER_TIMEOUT_S)
+        if before_s is not None:
+            with contextlib.suppress(Exception):  # likewise
+                await asyncio.wait_for(_pace(core, before_s), _ANSWER_TIMEOUT_S)
 
 
 async def _pace(core: Core, interval_s: float) -> None:
