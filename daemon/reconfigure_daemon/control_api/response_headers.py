@@ -11,7 +11,7 @@ CONTENT_POLICY = (
 )
 
 _HEADERS = {
-    hdrs.CONTENT_SECURITY_POLICY: CONTENT_POLICY,
+    "Content-Security-Policy": CONTENT_POLICY,  # named as text: older aiohttp has no constant for it
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
