@@ -1,30 +1,76 @@
-"""Writes the committed figures into README.md, between its two markers: `python -m benchmarks.readme`.
+"""Writes the committed figures where readers find them: `python -m benchmarks.readme`.
 
-Only figures with a target are shown; the others are in the results, for understanding these. No figure enters the
-README by hand; a unit test fails while the two disagree.
+README.md gets the handful that an operator asks for first, between its two markers, and docs/reference/figures.md
+everything that has a target. No figure enters either by hand; a unit test fails while they and the results disagree.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.harness.figures import (
+    VERDICTS,
+    command_line,
+    found_in_words,
+    load,
+    measured_on,
+    page,
+    target_in_words,
+)
 from benchmarks.harness.machine import PROJECT
-from benchmarks.harness.result import RESULTS, value_in_words
+from benchmarks.harness.result import RESULTS
 
 README = PROJECT / "README.md"
+FIGURES = PROJECT / "docs" / "reference" / "figures.md"
 BEGIN = "<!-- figures: written by `python -m benchmarks.readme` -->"
 END = "<!-- end of figures -->"
 
-_VERDICTS = {True: "yes", False: "**no**"}
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """A figure of the README's table.
+
+    Attributes:
+        what: in an operator's words.
+        result: the name of the result that has it.
+        row: how that row's `what` begins.
+    """
+
+    what: str
+    result: str
+    row: str
+
+
+HEADLINES = (
+    Headline(
+        "Joules per output token, governed over stock vLLM, recorded conversations, TPOT within 200 ms",
+        "gpu.trace",
+        "azure_2023_conv, TPOT 200 ms: joules per output token, governed / stock",
+    ),
+    Headline("Requests lost in a replay with 50 switches", "switching", "requests lost in the switched replay"),
+    Headline("A switch under 64 live streams: pause of a stream, p95 of the worst", "gpu.switch",
+             "64 live streams, overlapped: stall p95, worst switch"),
+    Headline("The same under 256", "gpu.switch", "256 live streams, overlapped: stall p95, worst switch"),
+    Headline("The same under 8, without a GPU, p95", "switching", "cut-over stall, overlapped, 8 live streams, p95"),
+    Headline("Controller killed under load: requests affected", "kills",
+             "kill -9 of the controller: requests affected"),
+    Headline("EngineCore killed under live streams: streams that came through", "kills",
+             "kill -9 of the EngineCore: streams completed"),
+    Headline("Throughput, engine host over plain vLLM", "overhead", "output throughput, engine host over plain vLLM"),
+    Headline("Time to first token, engine host over plain vLLM", "overhead", "TTFT p50, engine host over plain vLLM"),
+    Headline("Controller at rest: share of a core", "footprint", "controller at rest: share of a core"),
+    Headline("Controller at rest: resident memory", "footprint", "controller at rest: resident memory"),
+)  # fmt: skip
 
 
 def main() -> int:
-    """Bring README.md up to date; the exit code is 0."""
+    """Bring both pages up to date; the exit code is 0."""
+    results = load(RESULTS)
     readme = README.read_text(encoding="utf-8")
-    README.write_text(with_figures(readme, figures(RESULTS)), encoding="utf-8")
+    README.write_text(with_figures(readme, headlines(results)), encoding="utf-8")
+    FIGURES.write_text(page(results), encoding="utf-8")
     return 0
 
 
@@ -41,42 +87,33 @@ def with_figures(readme: str, found: str) -> str:
     return f"{before}{BEGIN}\n{found}\n{END}{after}"
 
 
-def figures(folder: Path) -> str:
-    """Every committed result as a table, by name."""
-    results = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    if not results:
-        return "No result is committed yet."
-    return "\n\n".join("\n".join(_section(result)) for result in results)
-
-
-def _section(result: Mapping[str, Any]) -> Iterator[str]:
-    emulated = " (emulated, no measurement)" if result.get("engine") == "emulated" else ""
-    yield f"**{result['name']}**{emulated}: {_circumstances(result)}"
-    yield ""
-    yield "| what | found | must reach | met |"
-    yield "|---|---:|---|---|"
-    for row in result["rows"]:
-        if row["met"] is not None:
-            found = value_in_words(row["value"], row["unit"])
-            yield f"| {row['what']} | {found} | {_target(row)} | {_VERDICTS[row['met']]} |"
-
-
-def _target(row: Mapping[str, Any]) -> str:
-    """The target in the value's own words: `<= 0.05` of seconds is `<= 50 ms`."""
-    comparison, _, limit = row["target"].partition(" ")
-    return f"{comparison} {value_in_words(float(limit), row['unit'])}"
-
-
-def _circumstances(result: Mapping[str, Any]) -> str:
-    """What the figures depend on, in one line."""
-    machine, versions, commit = result["machine"], result["versions"], result["commit"]
-    gpus = [gpu["name"] for gpu in machine["gpus"]]
-    devices = f"{len(gpus)} x {gpus[0]}" if gpus else f"no GPU, {machine['cpu']}"
-    code = f"commit {(commit['id'] or 'unknown')[:10]}{' with changes' if commit['dirty'] else ''}"
-    return (
-        f"{devices}, {machine['cores']} cores, {machine['memory_gib']} GiB, vLLM {versions['vllm']}, "
-        f"{result['date'][:10]}, {code}"
+def headlines(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The README's table; what no result has yet is said to be so."""
+    return "\n".join(
+        [
+            "| what | found | must reach | met | measured on | with |",
+            "|---|---:|---|---|---|---|",
+            *(f"| {each.what} | {' | '.join(_cells(each, results.get(each.result)))} |" for each in HEADLINES),
+        ]
     )
+
+
+def _cells(headline: Headline, result: Mapping[str, Any] | None) -> Iterator[str]:
+    """What stands behind a headline; machine, date and command belong to the figure."""
+    row = None if result is None else row_of(headline, result)
+    if result is None or row is None:
+        yield from ("not measured yet", "", "", "")
+    else:
+        yield found_in_words(row)
+        yield target_in_words(row) if row["target"] else ""
+        yield "" if row["met"] is None else VERDICTS[row["met"]]
+        yield f"{measured_on(result)}, {result['date'][:10]}"
+    yield f"`{command_line(headline.result)}`"
+
+
+def row_of(headline: Headline, result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The row that a headline quotes; None if the result has none that begins so."""
+    return next((row for row in result["rows"] if row["what"].startswith(headline.row)), None)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,67 @@
-"""README.md quotes the committed results and nothing else."""
+"""README.md and the page of figures quote the committed results and nothing else."""
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from benchmarks import readme
+from benchmarks.harness import figures
 from benchmarks.harness.result import RESULTS, Result
-from benchmarks.harness.rows import at_most, shown
+from benchmarks.harness.rows import Row, at_most, shown
+
+NO_GPU = {"cpu": "Z80", "cores": 2, "memory_gib": 24, "kernel": "Linux 6", "gpus": []}
+COMMITTED = figures.load(RESULTS)
+
+
+def result(name="switching", rows=(), arguments=None, **changes):
+    """A result as it is read from its file."""
+    what = {
+        "machine": NO_GPU, "versions": {"vllm": "0.32.0"}, "commit": {"id": "0123456789abcdef", "dirty": False},
+        "date": "2026-11-21T05:00:00+00:00",
+    }  # fmt: skip
+    return asdict(Result(name, "vllm", list(rows), arguments or {}, **(what | changes)))
 
 
 def test_the_readme_is_up_to_date():
     """What stands between the markers is what the committed results say; `python -m benchmarks.readme` mends it."""
     text = readme.README.read_text(encoding="utf-8")
-    assert readme.with_figures(text, readme.figures(RESULTS)) == text
+    assert readme.with_figures(text, readme.headlines(COMMITTED)) == text
 
 
-def test_a_result_becomes_a_table_with_its_circumstances(tmp_path: Path):
+def test_the_page_of_figures_is_up_to_date():
+    """It holds every committed result; `python -m benchmarks.readme` mends it."""
+    assert readme.FIGURES.read_text(encoding="utf-8") == figures.page(COMMITTED)
+
+
+@pytest.mark.parametrize("headline", [each for each in readme.HEADLINES if each.result in COMMITTED], ids=str)
+def test_a_headline_has_its_row(headline):
+    """A row that is renamed takes its headline along; only a result that is not there yet may be missing."""
+    assert readme.row_of(headline, COMMITTED[headline.result]) is not None
+
+
+def test_a_headline_has_machine_date_and_command():
+    """What it found, what it must reach, and how to see for oneself; without a result it claims nothing."""
+    stall = next(each for each in readme.HEADLINES if each.result == "switching" and "stall" in each.row)
+    found = result(rows=[at_most(stall.row, 0.41, 0.3, "s")])
+    measured = "410 ms | <= 300 ms | **no** | Z80, no GPU, 2026-11-21 | `python -m benchmarks.switching` |"
+    assert f"| {stall.what} | {measured}" in readme.headlines({"switching": found}).splitlines()
+    missing = f"| {stall.what} | not measured yet |  |  |  | `python -m benchmarks.switching` |"
+    assert missing in readme.headlines({}).splitlines()
+    assert missing in readme.headlines({"switching": result()}).splitlines()
+
+
+def test_a_result_becomes_a_table_with_its_circumstances():
     """Figures have units, targets and verdicts, what they depend on stands above, and those without target stay out."""
-    machine = {"cpu": "Z80", "cores": 2, "memory_gib": 24, "kernel": "Linux 6", "gpus": []}
     rows = [at_most("cut-over stall p95", 0.21, 0.3, "s"), at_most("lost", 1, 0), shown("switches", 50)]
-    result = Result(
-        "switching", "vllm", rows, {}, machine=machine, versions={"vllm": "0.32.0"},
-        commit={"id": "0123456789abcdef", "dirty": True}, date="2026-11-21T05:00:00+00:00",
-    )  # fmt: skip
-    result.write(tmp_path / "switching.json")
-    assert readme.figures(tmp_path).splitlines() == [
-        "**switching**: no GPU, Z80, 2 cores, 24 GiB, vLLM 0.32.0, 2026-11-21, commit 0123456789 with changes",
+    dirty = {"id": "0123456789abcdef", "dirty": True}
+    found = result(rows=rows, arguments={"quick": False, "minutes": 8.0}, notes=["It rained."], commit=dirty)
+    assert figures.page({"switching": found}).partition("## switching\n\n")[2].splitlines() == [
+        "Switches in the middle of a recorded workload, and what its requests notice.",
+        "",
+        "    python -m benchmarks.switching --minutes 8",
+        "",
+        "On Z80, no GPU, 2 cores, 24 GiB, vLLM 0.32.0, 2026-11-21, commit 0123456789 with changes. It rained.",
         "",
         "| what | found | must reach | met |",
         "|---|---:|---|---|",
@@ -35,23 +70,56 @@ def test_a_result_becomes_a_table_with_its_circumstances(tmp_path: Path):
     ]
 
 
-def test_without_results_no_figure_is_claimed(tmp_path: Path):
+def test_without_results_no_figure_is_claimed():
     """An empty folder yields a sentence, not an empty table."""
-    assert readme.figures(tmp_path) == "No result is committed yet."
+    assert figures.page({}).endswith("\n\nNo result is committed yet.\n")
 
 
-def test_gpus_are_counted_by_name(tmp_path: Path):
+def test_a_target_may_be_a_range():
+    """Coverage of an interval must be neither too little nor too much."""
+    page = figures.page({"kills": result("kills", [Row("inside", 0.95, "", "0.93 to 0.98", True)])})
+    assert "| inside | 0.95 | 0.93 to 0.98 | yes |" in page
+
+
+def test_gpus_are_counted_by_name():
     """On a GPU machine the processor is of no interest."""
     gpus = [{"name": "NVIDIA H200", "driver": "580"}] * 2
-    result = {
-        "name": "cut", "rows": [], "date": "2026-11-21", "commit": {"id": None, "dirty": False},
-        "machine": {"cpu": "Z80", "cores": 32, "memory_gib": 256, "gpus": gpus}, "versions": {"vllm": "0.24.0"},
-    }  # fmt: skip
-    (tmp_path / "cut.json").write_text(json.dumps(result))
-    assert "2 x NVIDIA H200, 32 cores, 256 GiB, vLLM 0.24.0, 2026-11-21, commit unknown" in readme.figures(tmp_path)
+    assert figures.measured_on(result(machine=NO_GPU | {"gpus": gpus})) == "2 x NVIDIA H200"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "command"),
+    [
+        ("overhead", {"quick": False, "engine": "vllm", "model": "auto"}, "python -m benchmarks.overhead"),
+        ("faults.day", {"hours": 24.0}, "python -m benchmarks.faults day --hours 24"),
+        ("gpu.pacing", {"paces": [0.0, 0.03]}, "python -m benchmarks.gpu.pacing --paces 0 0.03"),
+        ("closed_loop_h200", {"trials": 40}, "python -m benchmarks.gpu.closed_loop --trials 40"),
+        ("optimisers", {"only_cached": True, "cache": "/tmp/x"}, "python -m benchmarks.optimisers"),
+        (
+            "switching",
+            {"model": "/models/x", "quick": True},
+            "python -m benchmarks.switching --model /models/x --quick",
+        ),
+    ],
+)
+def test_a_result_names_the_command_that_measures_it_again(name, arguments, command):
+    """With the options that shaped it, and without those that only say where something was kept."""
+    assert figures.command_of(result(name, arguments=arguments)) == command
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_every_committed_result_has_the_module_that_measured_it(name: str):
+    """Its first sentence introduces the figures; a renamed module takes its result along."""
+    assert figures.purpose(name).endswith((".", ":"))
 
 
 def test_a_readme_without_markers_is_refused():
     """Nothing is overwritten where the markers were lost."""
     with pytest.raises(ValueError, match="needs the lines"):
         readme.with_figures("# Reconfigure\n", "figures")
+
+
+def test_results_are_read_by_name(tmp_path: Path):
+    """Each file is one result, named like it."""
+    Result("kills", "vllm", [shown("kills", 10)], {}).write(tmp_path / "kills.json")
+    assert figures.load(tmp_path)["kills"]["rows"][0]["what"] == "kills"

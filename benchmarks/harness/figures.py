@@ -1,0 +1,120 @@
+"""Committed results in words: their circumstances, their command, their verdicts, and the page that has them all."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.machine import PROJECT
+from benchmarks.harness.result import value_in_words
+
+VERDICTS = {True: "yes", False: "**no**"}
+
+#: A result is named like the module that measures it, but for these.
+MODULES = {"closed_loop_h200": "gpu.closed_loop"}
+
+#: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
+_NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep"}
+_ALWAYS_SO = {"engine": "vllm", "model": "auto"}
+
+_HEAD = """\
+# Figures
+
+Every committed figure that has a target, written from `benchmarks/results/` by `python -m benchmarks.readme`. Each
+table says on what machine it was measured, when, and with which code; the command above it measures it again, in a
+clone after `make setup`. `benchmarks/results/NAME.json` also has what was measured without a target, for understanding
+the others, and the raw values. A missed target stays here until it is reached."""
+
+
+def load(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Every committed result by its name, in the order of names."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def page(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The text of docs/reference/figures.md."""
+    sections = ["\n".join(_section(result)) for result in results.values()]
+    return "\n\n".join([_HEAD, *(sections or ["No result is committed yet."])]) + "\n"
+
+
+def command_of(result: Mapping[str, Any]) -> str:
+    """What measures it again."""
+    given = [_option(name, value) for name, value in result["arguments"].items() if _shapes(name, value)]
+    return " ".join([command_line(result["name"]), *given])
+
+
+def command_line(name: str) -> str:
+    """The command of a benchmark, without options; a group of faults is a word behind the one command of all."""
+    group = name.removeprefix("faults.")
+    return (
+        f"python -m benchmarks.faults {group}" if group != name else f"python -m benchmarks.{MODULES.get(name, name)}"
+    )
+
+
+def measured_on(result: Mapping[str, Any]) -> str:
+    """The GPUs, or that there was none."""
+    gpus = [gpu["name"] for gpu in result["machine"]["gpus"]]
+    return f"{len(gpus)} x {gpus[0]}" if gpus else f"{result['machine']['cpu']}, no GPU"
+
+
+def target_in_words(row: Mapping[str, Any]) -> str:
+    """The target in the value's own words: `<= 0.05` of seconds is `<= 50 ms`; a range stands as it is."""
+    comparison, _, limit = row["target"].partition(" ")
+    if comparison not in {"<", "<=", "=", ">=", ">"}:
+        return str(row["target"])
+    return f"{comparison} {value_in_words(float(limit), row['unit'])}"
+
+
+def found_in_words(row: Mapping[str, Any]) -> str:
+    """The value with its unit."""
+    return value_in_words(row["value"], row["unit"])
+
+
+def _section(result: Mapping[str, Any]) -> Iterator[str]:
+    emulated = " (emulated, no measurement)" if result.get("engine") == "emulated" else ""
+    yield f"## {result['name']}{emulated}"
+    yield ""
+    yield purpose(result["name"])
+    yield ""
+    yield f"    {command_of(result)}"
+    yield ""
+    yield f"{_circumstances(result)}. {' '.join(result['notes'])}".strip()
+    yield ""
+    yield "| what | found | must reach | met |"
+    yield "|---|---:|---|---|"
+    for row in result["rows"]:
+        if row["met"] is not None:
+            yield f"| {row['what']} | {found_in_words(row)} | {target_in_words(row)} | {VERDICTS[row['met']]} |"
+
+
+def purpose(name: str) -> str:
+    """The first sentence of the module that measures it, read without importing it: some need a GPU's libraries."""
+    path = PROJECT / "benchmarks" / f"{MODULES.get(name, name).replace('.', '/')}.py"
+    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return doc.partition("\n")[0]
+
+
+def _circumstances(result: Mapping[str, Any]) -> str:
+    """What the figures depend on, in one line."""
+    machine, versions, commit = result["machine"], result["versions"], result["commit"]
+    code = f"commit {(commit['id'] or 'unknown')[:10]}{' with changes' if commit['dirty'] else ''}"
+    return (
+        f"On {measured_on(result)}, {machine['cores']} cores, {machine['memory_gib']} GiB, vLLM {versions['vllm']}, "
+        f"{result['date'][:10]}, {code}"
+    )
+
+
+def _shapes(name: str, value: Any) -> bool:
+    """Whether an argument is part of what has to be typed again."""
+    return name not in _NOT_OF_THE_FIGURES and value not in (None, False, "", []) and _ALWAYS_SO.get(name) != value
+
+
+def _option(name: str, value: Any) -> str:
+    option = f"--{name.replace('_', '-')}"
+    if value is True:
+        return option
+    words = value if isinstance(value, list) else [value]
+    return " ".join([option, *(f"{word:g}" if isinstance(word, float) else str(word) for word in words)])
