@@ -117,7 +117,11 @@ def test_it_redeploys_once_and_then_keeps_still(tmp_path):
 
 
 def test_what_falls_short_is_rolled_back_and_not_tried_again(tmp_path):
-    """A forecast that was far too good is found out in a minute of serving; the joules tell."""
+    """A forecast that was far too good is found out in a minute of serving; the joules tell.
+
+    Once the dwell is over the daemon tries another configuration that is as highly praised: distrust is of the one
+    that was watched, and what a canary measures is for surrogates to learn from, which made-up forecasts do not.
+    """
 
     async def story(controller, _):
         await asyncio.sleep(1000)
@@ -135,6 +139,10 @@ def test_what_falls_short_is_rolled_back_and_not_tried_again(tmp_path):
     assert back.enforced_before in distrusted
     tried = [r.decision.target for r in decisions if r.decision.target["tensor_parallel_size"] == 1]
     assert len(tried) == len(set(tried))
+    forth = [r for r in decisions if r.decision.expected and r.decision.cold]
+    since_last = [later.at - own.redeploys_at[2 * index - 1] for index, later in enumerate(forth) if index]
+    assert len(forth) == 2
+    assert min(since_last) >= SETTINGS.decision.min_dwell_s
 
 
 def test_a_shift_is_an_occasion(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
 
+from reconfigure_policies.decision.misses import LEAST_REQUESTS, chance, is_disaster, misses, misses_words
 from reconfigure_policies.decision.objectives import estimate_words
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.forecast import Estimate
@@ -14,14 +14,8 @@ from reconfigure_policies.domain.history import Canary
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import WorkloadWindow
 
-#: Fewer finished requests than this say nothing of a tail; the canary then waits, at most so many times its length.
-_LEAST_REQUESTS, _LONGEST = 20, 3
-
-#: Standard normal deviate of what chance exceeds once in a thousand times: a canary is not undone for bad luck.
-_Z999 = 3.1
-
-#: Share of requests outside the SLO from which a canary is not watched to its end.
-_DISASTER = 0.2
+#: Where too few requests finish to judge by, the canary waits for more, at most so many times its length.
+_LONGEST = 3
 
 
 class Verdict(StrEnum):
@@ -63,19 +57,18 @@ def judge(
         terms: how long to watch.
     """
     watched_s = sum(window.duration_s for window in windows)
-    finished = sum(window.finished - window.dropped for window in windows)
-    failed = finished - sum(window.slo_met for window in windows)
+    failed, finished = misses(windows)
     energy_j = _energy_per_output_token_j(windows)
-    if finished >= _LEAST_REQUESTS and failed > _DISASTER * finished + _chance(finished, _DISASTER):
-        return Judgement(Verdict.FELL_SHORT, _slo_words(failed, finished, watched_s), energy_j)
-    if watched_s < terms.canary_s or (finished < _LEAST_REQUESTS and watched_s < _LONGEST * terms.canary_s):
+    if is_disaster(windows):
+        return Judgement(Verdict.FELL_SHORT, misses_words(windows), energy_j)
+    if watched_s < terms.canary_s or (finished < LEAST_REQUESTS and watched_s < _LONGEST * terms.canary_s):
         return Judgement(Verdict.WATCHING, f"watched for {watched_s:.0f} s of {terms.canary_s:g} s", energy_j)
-    if finished < _LEAST_REQUESTS:
+    if finished < LEAST_REQUESTS:
         words = f"only {finished} requests finished in {watched_s:.0f} s, too few to judge it by"
         return Judgement(Verdict.HELD, words, energy_j)
     allowed = (1 - slo.attainment) * finished
-    if _has_limits(slo) and failed > allowed + _chance(finished, 1 - slo.attainment) + 1:
-        return Judgement(Verdict.FELL_SHORT, _slo_words(failed, finished, watched_s), energy_j)
+    if _has_limits(slo) and failed > allowed + chance(finished, 1 - slo.attainment) + 1:
+        return Judgement(Verdict.FELL_SHORT, misses_words(windows), energy_j)
     return _energy_judgement(expected.get("energy_per_output_token_j"), energy_j, watched_s, finished)
 
 
@@ -94,15 +87,6 @@ def _energy_per_output_token_j(windows: Sequence[WorkloadWindow]) -> float | Non
     metered = [window for window in windows if window.energy_j is not None]
     tokens = sum(window.output_tokens for window in metered)
     return sum(window.energy_j or 0.0 for window in metered) / tokens if tokens else None
-
-
-def _chance(requests: int, share: float) -> float:
-    """By how much a count of independent failures may exceed its mean without meaning anything."""
-    return _Z999 * sqrt(requests * share * (1 - share))
-
-
-def _slo_words(failed: int, finished: int, watched_s: float) -> str:
-    return f"{failed} of {finished} requests missed the SLO in {watched_s:.0f} s"
 
 
 def _has_limits(slo: ServiceLevelObjective) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from reconfigure_policies.change_detection import ShiftState, busiest_context, detect, usual_context
+from reconfigure_policies.decision.misses import is_disaster, misses_words
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.history import OwnChanges
 from reconfigure_policies.domain.shift import WorkloadShift
 from reconfigure_policies.domain.workload import WorkloadWindow
 
-#: Windows until a first decision, and until one after a shift is made again on what the workload has settled to.
+#: Windows until a first decision, and until one that could not wait is made again on what the workload has settled to.
 _FIRST, _SETTLED = 4, 10
+
+#: Windows in a row in which most requests miss the SLO: one may be a burst that is over before anything could be done.
+_MISSING = 2
 
 #: Windows that tell what the workload is: ten minutes of half a minute each.
 _REMEMBERED = 20
@@ -27,9 +31,9 @@ class Watch:
     Attributes:
         shifts: what the detector knows.
         windows: of the present workload, oldest first.
-        since_shift: how many windows ago it began.
+        since_shift: how many windows ago it shifted, or was last found to be more than can be served.
         occasion: why to decide again, as a clause; None to keep still.
-        is_urgent: whether the occasion is a shift, which does not wait for the end of a canary.
+        is_urgent: whether the occasion is one of these, which do not wait for the end of a canary.
         shift: the latest one.
         canary_id: the decision whose canary `canary_windows` are of.
         canary_windows: complete windows since it was applied.
@@ -68,14 +72,15 @@ def after_window(watch: Watch, window: WorkloadWindow, own: OwnChanges, *, detec
     shifts, shift = detect(watch.shifts, window) if detecting else (watch.shifts, None)
     if shift is not None:
         return _shifted(replace(watch, shifts=shifts, shift=shift), shift)
-    since_shift = watch.since_shift + 1
-    return replace(
+    following = replace(
         watch,
         shifts=shifts,
         windows=(*watch.windows, window)[-_REMEMBERED:],
-        since_shift=since_shift,
-        occasion=watch.occasion or _occasion(since_shift, watch.shift),
+        since_shift=watch.since_shift + 1,
     )
+    if detecting and own.canary is None and _is_missing(following):
+        return _missing(following)
+    return replace(following, occasion=following.occasion or _occasion(following))
 
 
 def with_occasion(watch: Watch, occasion: str) -> Watch:
@@ -101,6 +106,18 @@ def _shifted(watch: Watch, shift: WorkloadShift) -> Watch:
     )
 
 
+def _is_missing(watch: Watch) -> bool:
+    """Whether the last windows missed the SLO, and that was not an occasion just before."""
+    lately = watch.windows[-_MISSING:]
+    return watch.since_shift >= _SETTLED and all(is_disaster([each]) for each in lately)
+
+
+def _missing(watch: Watch) -> Watch:
+    """What cannot be served is what counts now, whether or not the workload has left its usual swings."""
+    lately = watch.windows[-_MISSING:]
+    return replace(watch, windows=lately, since_shift=0, occasion=misses_words(lately), is_urgent=True)
+
+
 def _with_canary_window(watch: Watch, window: WorkloadWindow, own: OwnChanges) -> Watch:
     """Windows of the present canary only; without one, none."""
     canary_id = None if own.canary is None else own.canary.decision_id
@@ -109,7 +126,8 @@ def _with_canary_window(watch: Watch, window: WorkloadWindow, own: OwnChanges) -
     return replace(watch, canary_id=canary_id, canary_windows=windows)
 
 
-def _occasion(since_shift: int, shift: WorkloadShift | None) -> str | None:
-    if shift is None:
-        return "enough of the workload was seen" if since_shift == _FIRST else None
-    return "the workload has settled after its shift" if since_shift == _SETTLED else None
+def _occasion(watch: Watch) -> str | None:
+    if len(watch.windows) == watch.since_shift == _FIRST:
+        return "enough of the workload was seen"
+    began_anew = len(watch.windows) > watch.since_shift  # with the windows that were the occasion
+    return "the workload has settled" if began_anew and watch.since_shift == _SETTLED else None
