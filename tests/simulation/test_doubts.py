@@ -166,6 +166,21 @@ def test_a_dead_host_is_replaced_with_the_last_target(tmp_path, ended_pid):
     assert record.outcome.kind is OutcomeKind.APPLIED
 
 
+def test_a_fresh_host_is_shown_as_it_serves(tmp_path, ended_pid):
+    """Once nothing is said to be wrong, what the new host enforces is shown, not what it said while it booted."""
+
+    async def story(controller, launcher):
+        first = launcher.host
+        controller.loop.keeper.answered((await first.state()).model_copy(update={"pid": ended_pid}))
+        first.dead_pid = ended_pid
+        while launcher.started < 2 or controller.loop.keeper.error is not None:  # noqa: ASYNC110  # virtual time
+            await asyncio.sleep(0.01)
+        return controller.loop.sampler.state, await launcher.host.state()
+
+    shown, fresh = told_by(story, tmp_path, Mortal)
+    assert (shown.host_id, shown.phase, shown.enforced) == (fresh.host_id, fresh.phase, fresh.enforced)
+
+
 def test_a_silent_host_that_still_lives_is_left_alone(tmp_path):
     """It may serve its clients all the same, so its silence is shown and nothing is restarted."""
 

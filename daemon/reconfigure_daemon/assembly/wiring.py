@@ -66,7 +66,6 @@ async def build_loop(around: Surroundings) -> ControlLoop:
         outlook=outlook,
     )
     await decisions.open()
-    keeper = EngineKeeper(around.launcher, decisions, clock, around.client)
     sampler = Sampler(
         meter=around.meter,
         windows=window_builder(settings()),
@@ -76,6 +75,7 @@ async def build_loop(around: Surroundings) -> ControlLoop:
         metrics=metrics,
         clock=clock,
     )
+    keeper = EngineKeeper(around.launcher, decisions, clock, sampler.saw, around.client)
     return ControlLoop(
         settings=settings,
         clock=clock,

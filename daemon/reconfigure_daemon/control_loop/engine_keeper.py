@@ -27,6 +27,7 @@ class EngineKeeper:
         launcher: finds, starts and restarts.
         decisions: where a death and what follows are recorded.
         clock: time between attempts.
+        seen: told what a host enforces as soon as it is there, so that nobody is shown what it said while it booted.
         client: reaches whichever host answers on the private socket, also one that still boots; without it a host
             is reached only through what the launcher returns.
 
@@ -35,13 +36,19 @@ class EngineKeeper:
     """
 
     def __init__(
-        self, launcher: EngineHostLauncher, decisions: Decisions, clock: Clock, client: EngineHost | None = None
+        self,
+        launcher: EngineHostLauncher,
+        decisions: Decisions,
+        clock: Clock,
+        seen: Callable[[HostState], None],
+        client: EngineHost | None = None,
     ) -> None:
         self.error: str | None = "the engine host is being adopted or started"
         self._client = client
         self._launcher = launcher
         self._decisions = decisions
         self._clock = clock
+        self._seen = seen
         self._host: EngineHost | None = None
         self._last_seen: HostState | None = None
         self._lost: asyncio.Future[HostState] | None = None
@@ -102,8 +109,11 @@ class EngineKeeper:
         found = await self._launcher.adopt_or_start(target)
         host = self._client or found
         with suppress(EngineHostUnreachable):
-            self._last_seen = await host.state()
-            self._host, self.error = host, None
+            self._is_there(host, await host.state())
+
+    def _is_there(self, host: EngineHost, state: HostState) -> None:
+        self._host, self._last_seen, self.error = host, state, None
+        self._seen(state)
 
     async def _replace(self, dead: HostState, target: Configuration) -> None:
         self._host = None
@@ -132,7 +142,7 @@ class EngineKeeper:
         except ReconfigureError as failure:
             self.error = str(failure)
             return Outcome(OutcomeKind.FAILED, str(failure), None, 0.0)
-        self._host, self.error, self._last_seen = host, None, state
+        self._is_there(host, state)
         kind, detail = verdict(decision, None, state)
         return Outcome(kind, f"host {state.host_id} serves: {detail}", Configuration(state.enforced), 0.0)
 

@@ -127,7 +127,7 @@ async def test_a_dead_host_is_replaced(start_daemon, runtime):
     os.kill(before["engine"]["pid"], signal.SIGKILL)
     after = await daemon.until(
         lambda status: status["engine"] and status["engine"]["host_id"] != before["engine"]["host_id"]
-        and status["engine_error"] is None
+        and status["engine"]["phase"] == "serving" and status["engine_error"] is None
     )  # fmt: skip
     assert after["enforced"] == before["enforced"]
     _, history = await daemon.get("/v1/decisions")
