@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.grafana.source.board import ADJUSTMENTS, SWITCHES, Dashboard, Panel, row
 from deploy.grafana.source.queries import Query, figure, increase, rate, series
+from deploy.grafana.source.shapes import single, whereabouts
 
 _SOURCES = "`measured` is a counter, `integrated` power over time, `estimated` a model and no measurement."
 
@@ -12,10 +13,11 @@ ENERGY = Dashboard(
     "Energy",
     "Power and joules of every device, joules per output token, and what they were expected to be.",
     [
-        Panel(
+        single(
             "Power",
             f"Mean between two readings. {_SOURCES}",
-            [Query(series("power_watts"), "{{device}} ({{source}})")],
+            series("power_watts"),
+            "{{device}} ({{source}})",
             unit="watt",
             width=12,
             stacked=True,
@@ -42,71 +44,64 @@ ENERGY = Dashboard(
             ],
             unit="joule",
         ),
-        Panel(
+        single(
             "Saved",
             "Share of the stock settings' energy, by the governor's model.",
-            [
-                Query(
-                    f"1 - {series('governor_expected_energy_per_output_token_joules')} / "
-                    f"{series('governor_stock_energy_per_output_token_joules')}",
-                    "{{instance}}",
-                    "learning",
-                )
-            ],
+            f"1 - {series('governor_expected_energy_per_output_token_joules')} / "
+            f"{series('governor_stock_energy_per_output_token_joules')}",
             unit="percentunit",
+            evidence="learning",
         ),
-        Panel(
+        single(
             "SLO headroom of the governor",
             "Share of each latency's limit that is free; negative is a breach, at which it gives back.",
-            [Query(series("governor_slo_headroom_ratio"), "{{latency}}")],
+            series("governor_slo_headroom_ratio"),
+            "{{latency}}",
             unit="percentunit",
         ),
         row("Where joules go"),
-        Panel(
+        single(
             "Energy",
             "In the time shown.",
-            [
-                Query(
-                    f"sum by (device, source) (increase({series('energy_joules_total')}[$__range]))",
-                    "{{device}} ({{source}})",
-                )
-            ],
-            "stat",
+            f"sum by (device, source) (increase({series('energy_joules_total')}[$__range]))",
+            "{{device}} ({{source}})",
+            kind="stat",
             unit="joule",
         ),
-        Panel(
+        single(
             "Power by source",
             "What the counters rose by, per second.",
-            [Query(f"sum by (source) ({rate('energy_joules_total')})", "{{source}}")],
+            f"sum by (source) ({rate('energy_joules_total')})",
+            "{{source}}",
             unit="watt",
         ),
-        Panel(
+        single(
             "Spent on switches",
             "Joules of all devices during cold switches; a switch must pay for itself.",
-            [Query(increase("switch_energy_joules_total"), "{{instance}}")],
+            increase("switch_energy_joules_total"),
             unit="joule",
         ),
         row("Where joules come from"),
-        Panel(
+        whereabouts(
             "Source of each device",
             f"{_SOURCES} While it is `unknown`, none are counted.",
-            [Query(f"{series('energy_source')} == 1", "{{device}}: {{source}}")],
-            "state-timeline",
-            width=12,
-            states=((1, "here", "green"),),
+            f"{series('energy_source')} == 1",
+            "{{device}}: {{source}}",
         ),
-        Panel(
+        single(
             "Measured by counters",
             "Power of devices whose joules are measured or integrated: GPUs by NVML, packages and memory by RAPL.",
-            [Query(series("power_watts", source="~measured|integrated"), "{{device}}", "hardware")],
+            series("power_watts", source="~measured|integrated"),
+            "{{device}}",
             unit="watt",
             width=6,
+            evidence="hardware",
         ),
-        Panel(
+        single(
             "Per token, over an hour",
             "Prefill and idle energy included.",
-            [Query(figure("reconfigure_energy_per_output_token_joules:ratio_rate1h"), "{{instance}}")],
-            "stat",
+            figure("reconfigure_energy_per_output_token_joules:ratio_rate1h"),
+            kind="stat",
             unit="joule",
             width=6,
         ),

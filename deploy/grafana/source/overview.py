@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from deploy.grafana.source.board import Dashboard, Panel, row
 from deploy.grafana.source.queries import Query, figure, quantile, rate, series
+from deploy.grafana.source.shapes import against_limit, single, whereabouts
 
 _YES_NO = ((0, "no", "green"), (1, "yes", "orange"))
 _UP_DOWN = ((0, "down", "red"), (1, "up", "green"))
@@ -19,7 +20,7 @@ def _stat(
     unit: str = "short",
     states: Sequence[tuple[int, str, str]] = (),
 ) -> Panel:
-    return Panel(title, meaning, [Query(expression, legend)], "stat", unit, width=4, height=4, states=states)
+    return single(title, meaning, expression, legend, kind="stat", unit=unit, width=4, height=4, states=states)
 
 
 OVERVIEW = Dashboard(
@@ -42,24 +43,8 @@ OVERVIEW = Dashboard(
         ),
         _stat("Lost requests", "Must stay 0.", series("lost_requests_total")),
         row("Service level"),
-        Panel(
-            "Time to first token",
-            "Of each window; the limit where the SLO has one.",
-            [
-                Query(series("window_ttft_seconds"), "p{{quantile}}"),
-                Query(series("slo_limit_seconds", latency="ttft"), "limit"),
-            ],
-            unit="s",
-        ),
-        Panel(
-            "Time per output token",
-            "Of each window; the limit where the SLO has one.",
-            [
-                Query(series("window_tpot_seconds"), "p{{quantile}}"),
-                Query(series("slo_limit_seconds", latency="tpot"), "limit"),
-            ],
-            unit="s",
-        ),
+        against_limit("Time to first token", "ttft"),
+        against_limit("Time per output token", "tpot"),
         Panel(
             "Error budget burn",
             "How many times faster than allowed the error budget is spent; 1 uses it up exactly.",
@@ -71,34 +56,24 @@ OVERVIEW = Dashboard(
             unit="none",
         ),
         row("Load and cost"),
-        Panel(
-            "Output tokens",
-            "Per second.",
-            [Query(rate("output_tokens_total"), "{{instance}}")],
-            unit="suffix: tok/s",
-        ),
+        single("Output tokens", "Per second.", rate("output_tokens_total"), unit="suffix: tok/s"),
         Panel(
             "Requests",
             "In the running batch, and waiting for it.",
             [Query(series("running_requests"), "running"), Query(series("waiting_requests"), "waiting")],
             stacked=True,
         ),
-        Panel(
+        single(
             "Power",
             "Of every device that is metered.",
-            [Query(series("power_watts"), "{{device}} ({{source}})")],
+            series("power_watts"),
+            "{{device}} ({{source}})",
             unit="watt",
             stacked=True,
         ),
         row("Changes"),
-        Panel(
-            "Engine phase",
-            "What the engine host does.",
-            [Query(f"{series('engine_phase')} == 1", "{{phase}}")],
-            "state-timeline",
-            width=12,
-            height=6,
-            states=((1, "here", "green"),),
+        whereabouts(
+            "Engine phase", "What the engine host does.", f"{series('engine_phase')} == 1", "{{phase}}", height=6
         ),
         Panel("Alerts", "Of deploy/prometheus/rules.", kind="alertlist", width=12, height=6),
         row("Controller"),
@@ -111,12 +86,7 @@ OVERVIEW = Dashboard(
             ],
             unit="s",
         ),
-        Panel(
-            "Memory",
-            "Resident, of the controller alone.",
-            [Query(series("process_resident_memory_bytes"), "{{instance}}")],
-            unit="bytes",
-        ),
+        single("Memory", "Resident, of the controller alone.", series("process_resident_memory_bytes"), unit="bytes"),
         Panel(
             "Descriptors and store",
             "Open files of the controller; whether its store cannot be written.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.grafana.source.board import Dashboard, Panel, row
 from deploy.grafana.source.queries import Query, figure, increase, quantile, series
+from deploy.grafana.source.shapes import single
 
 
 def _forecast(title: str, meaning: str, forecast: str, measured: str, unit: str) -> Panel:
@@ -12,7 +13,7 @@ def _forecast(title: str, meaning: str, forecast: str, measured: str, unit: str)
 
 
 def _learned(title: str, meaning: str, expression: str, legend: str, unit: str = "short", width: int = 8) -> Panel:
-    return Panel(title, meaning, [Query(expression, legend, "learning")], unit=unit, width=width)
+    return single(title, meaning, expression, legend, evidence="learning", unit=unit, width=width)
 
 
 SURROGATES = Dashboard(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.grafana.source.board import Dashboard, Panel, row
 from deploy.grafana.source.queries import INTERVAL, Query, figure, increase, rate, series
+from deploy.grafana.source.shapes import single
 
 _LATENCIES = (
     ("Time to first token", "window_ttft_seconds"),
@@ -69,14 +70,10 @@ WORKLOAD = Dashboard(
             ],
             unit="percentunit",
         ),
-        Panel(
-            "Preemptions",
-            "Running requests that lost their KV cache.",
-            [Query(increase("preemptions_total"), "{{instance}}")],
-        ),
+        single("Preemptions", "Running requests that lost their KV cache.", increase("preemptions_total")),
         row("Latencies of each window"),
         *(
-            Panel(title, "Quantiles of each window.", [Query(series(name), "p{{quantile}}")], unit="s", width=6)
+            single(title, "Quantiles of each window.", series(name), "p{{quantile}}", unit="s", width=6)
             for title, name in _LATENCIES
         ),
         row("Service level"),
@@ -89,30 +86,32 @@ WORKLOAD = Dashboard(
             ],
             unit="percentunit",
         ),
-        Panel(
+        single(
             "Headroom",
             "Attainment above the required one; negative is a breach.",
-            [Query(series("window_slo_headroom_ratio"), "{{instance}}")],
+            series("window_slo_headroom_ratio"),
             unit="percentunit",
         ),
-        Panel(
+        single(
             "Judged requests",
             "Per second; those that a client gave up are not judged.",
-            [Query(rate("slo_requests_total"), "{{verdict}}")],
+            rate("slo_requests_total"),
+            "{{verdict}}",
             unit="reqps",
             stacked=True,
         ),
         row("Shifts"),
-        Panel(
+        single(
             "Shifts of the workload",
             "Detected, by what shifted.",
-            [Query(increase("workload_shifts_total"), "{{quantity}}")],
+            increase("workload_shifts_total"),
+            "{{quantity}}",
             width=12,
         ),
-        Panel(
+        single(
             "Records that were lost",
             "Finished requests that were overwritten before the controller read them; windows lack them.",
-            [Query(increase("telemetry_dropped_total"), "{{instance}}")],
+            increase("telemetry_dropped_total"),
             width=12,
         ),
     ],
