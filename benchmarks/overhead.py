@@ -24,6 +24,7 @@ from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
 from benchmarks.harness.statistics import PairedRatio, paired_ratio
 from benchmarks.harness.stock import stock_server
 from benchmarks.harness.streams import equal_requests, failures
+from reconfigure_daemon.engine_host import openmp
 from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest
@@ -120,7 +121,9 @@ def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
         notes=[
             f"Medians of {throughput.pairs} paired runs on {rounds} fresh starts of both servers; intervals are 95 % "
             "bootstrap intervals of the median.",
-            "The engine host's cores spin less at OpenMP's barriers (GOMP_SPINCOUNT); plain vLLM runs as it comes.",
+            "On a CPU both have the engine host's OpenMP settings, "
+            + " ".join(f"{name}={value}" for name, value in openmp.DEFAULTS.items())
+            + ": vLLM's own leave one processor out.",
         ],
         details={
             "throughput_tps": {"ours": ours.throughput_tps, "plain": theirs.throughput_tps},

@@ -153,7 +153,10 @@ def _compare(knobs: Mapping[str, Any], state: Any, window: Sequence[EngineSample
 
 
 def _learned(model: StepCostModel, sample: EngineSample) -> StepCostModel:
-    return model if sample.steps is None else model.learned(sample.duration_s, sample.steps, sample.energy_j)
+    """After a second; one without a step is passed over, since another engine may have had the card in it."""
+    if sample.steps is None or not sample.steps.steps:
+        return model
+    return model.learned(sample.duration_s, sample.steps, sample.energy_j)
 
 
 def _life_s(window: Sequence[EngineSample]) -> float:

@@ -73,15 +73,7 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
             f"benchmarks.{name}: interrupted; nothing was written, and what it had started has ended", file=sys.stderr
         )
         return INTERRUPTED
-    result = Result(
-        name,
-        arguments.engine,
-        findings.rows,
-        json_arguments(vars(arguments)),
-        findings.notes,
-        arguments.quick,
-        findings.details,
-    )
+    result = result_of(name, arguments, findings)
     show(result, console)
     path = arguments.output or result.path
     if path is not None:
@@ -90,6 +82,19 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
     if path is not None and path == result.path:
         bring_readme_up_to_date()
     return 0 if result.met else 1
+
+
+def result_of(name: str, arguments: argparse.Namespace, findings: Findings) -> Result:
+    """What was found, with what it was found on and by which arguments."""
+    return Result(
+        name,
+        arguments.engine,
+        findings.rows,
+        json_arguments(vars(arguments)),
+        findings.notes,
+        arguments.quick,
+        findings.details,
+    )
 
 
 async def _measured(measure: Measure, arguments: argparse.Namespace, console: Console) -> Findings:
@@ -106,7 +111,11 @@ async def _measured(measure: Measure, arguments: argparse.Namespace, console: Co
 
 def json_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments in JSON's types; where the result was written says nothing of the figures."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in given.items() if name != "output"}
+    return {name: _in_json(value) for name, value in given.items() if name != "output"}
+
+
+def _in_json(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else [*map(_in_json, value)] if isinstance(value, list) else value
 
 
 def allow_many_streams() -> None:

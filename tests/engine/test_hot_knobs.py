@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from statistics import median
 
 import pytest
 
+from reconfigure_policies.domain.steps import STEP_VARIABLES
 from tests.engine.real_host import completion, prompt_of, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -37,18 +39,29 @@ async def test_a_lowered_cap_drains_and_loses_nothing(host):
     await host.set_knobs(max_num_seqs=16)
 
 
-async def test_pacing_stretches_decode_and_yields_to_an_arrival(host):
-    """Tokens come at the interval; a newcomer's first token does not wait for it."""
+async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hurry_it(host):
+    """Tokens come at the interval, and are the same, whoever arrives; a newcomer's first token does not wait for it."""
+    unpaced, _ = await completion(host, prompt_of(1), 13)
     await host.set_knobs(pacing_interval_s=0.3)
-    paced = asyncio.create_task(completion(host, prompt_of(1), 12))
+    commands = host.commands()
+    before = (await commands.telemetry(0)).steps
+    paced = asyncio.create_task(completion(host, prompt_of(1), 13))
     begun = time.monotonic()
-    await asyncio.sleep(1.0)
-    asked = time.monotonic()
-    await completion(host, prompt_of(2), 1)
-    newcomer_s = time.monotonic() - asked
-    await paced
-    assert time.monotonic() - begun >= 9 * 0.3  # a newcomer's prefill step is not stretched
-    assert newcomer_s < 0.3
+    newcomers_s = []
+    for number in range(2, 12):
+        await asyncio.sleep(0.2)
+        asked = time.monotonic()
+        await completion(host, prompt_of(number), 1)
+        newcomers_s.append(time.monotonic() - asked)
+    outputs, _ = await paced
+    assert time.monotonic() - begun >= 11.5 * 0.3
+    assert median(newcomers_s) < 0.3
+    with_prefill = (await commands.telemetry(0)).steps.since(before).with_prefill
+    await commands.close()
+    assert with_prefill.steps >= 10
+    decoded_beside_a_prompt = with_prefill.product(0, STEP_VARIABLES.index("decode_batch"))
+    assert decoded_beside_a_prompt <= 3  # of the arrivals that found the interval just over
+    assert outputs == unpaced
     await host.set_knobs(pacing_interval_s=0)
 
 

@@ -6,6 +6,7 @@ import csv
 import gzip
 from datetime import datetime
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.simulation.plant import poisson
 TRACES = Path(__file__).parents[3] / "shared" / "traces"
 
 
-@pytest.mark.parametrize(("rate_rps", "share_of_stock"), [(2, 0.50), (10, 0.54), (30, 0.76)])
+@pytest.mark.parametrize(("rate_rps", "share_of_stock"), [(2, 0.50), (10, 0.54), (30, 0.79)])
 def test_it_comes_close_to_the_best_fixed_pace(rate_rps, share_of_stock):
     """At steady loads it costs at most 8 % more than the cheapest fixed interval inside the SLO, found by a sweep."""
     arrivals = poisson(rate_rps, 300, seed=rate_rps)
@@ -118,7 +119,7 @@ def test_status_tells_what_stock_would_cost():
     assert 0.9 < shown.ttft_headroom < 1
 
 
-@pytest.mark.parametrize(("tpot_s", "share_of_stock"), [(0.2, 0.53), (0.05, 0.57)])
+@pytest.mark.parametrize(("tpot_s", "share_of_stock"), [(0.2, 0.54), (0.05, 0.57)])
 def test_a_recorded_chat_service(tpot_s, share_of_stock):
     """A quarter of an hour of Azure's conversations at recorded speed: in time, for half of the energy."""
     slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=tpot_s)
@@ -126,6 +127,7 @@ def test_a_recorded_chat_service(tpot_s, share_of_stock):
     run, stock = governed(arrivals, 900, slo, warm_s=60), ungoverned(arrivals, 900, warm_s=60)
     assert attainment(run.records, slo) >= 0.99
     assert run.energy_per_output_token_j <= share_of_stock * stock.energy_per_output_token_j
+    assert _median_ttft_s(run) <= 1.15 * _median_ttft_s(stock)
 
 
 def test_a_recorded_code_service_is_served_better_than_by_stock():
@@ -147,3 +149,7 @@ def _azure(name, duration_s):
         for i, (at, row) in enumerate(rows)
         if at - rows[0][0] < duration_s
     ]
+
+
+def _median_ttft_s(run):
+    return median(record.ttft_s for record in run.records)

@@ -2,8 +2,9 @@
 
 It follows vLLM's V1 scheduler: every decoding request gets one token in each step; what is left of the token budget
 goes to prompts, running ones first, then waiting ones first come first served while the running cap and the KV cache
-allow it; prompts are computed in chunks. Steps that only decode are worked out in stretches, so a virtual day of
-traffic takes seconds.
+allow it; prompts are computed in chunks. And it follows the hot scheduler's pacing: between two steps that decode,
+which start an interval apart, prompts are computed in steps of their own. Steps that only decode are worked out in
+stretches, so a virtual day of traffic takes seconds.
 
 Simplifications: nothing is preempted (see `Queues.reserved_tokens`), a running batch larger than a lowered cap or
 budget drains down instead of being cut, and a request that is moved to another core keeps its progress.
@@ -27,10 +28,11 @@ from reconfigure_policies.domain.workload import FinishReason, IterationTotals
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step that has started: its end, its cost above idle, and the prompt tokens that it computes."""
+    """A step that has started: its end, its cost above idle, whether it decodes, and the prompts that it computes."""
 
     end_s: float
     energy_j: float
+    decodes: bool
     chunks: tuple[tuple[LiveRequest, int], ...]
 
 
@@ -39,7 +41,7 @@ class EmulatedScheduler:
 
     Attributes:
         now_s: the virtual time that was reached.
-        step: steps that have ended.
+        step: steps that have ended, but for those that only newcomers had: each gave every decoding request a token.
     """
 
     def __init__(self, model: EngineModel, knobs: SchedulerKnobs, started_s: float = 0.0) -> None:
@@ -53,8 +55,9 @@ class EmulatedScheduler:
         self._gaps = GapAccount()
         self._steps = StepAccount()
         self._counters = Counters()
+        self._newcomers_steps = 0
         self._in_flight: Step | None = None
-        self._last_start_s = self._last_end_s = -inf
+        self._last_decode_s = self._last_token_s = self._last_end_s = -inf
         self._held_until_s = -inf
 
     # --- events in ---
@@ -124,7 +127,7 @@ class EmulatedScheduler:
         queues, counters = self._queues, self._counters
         return IterationTotals(
             at_s=self.now_s,
-            iterations=self.step,
+            iterations=self.step + self._newcomers_steps,
             prompt_tokens=counters.prompt_tokens,
             cached_prompt_tokens=counters.cached_prompt_tokens,
             output_tokens=counters.output_tokens,
@@ -170,13 +173,15 @@ class EmulatedScheduler:
         self._start_step()
 
     def _next_start_s(self) -> float:
-        """When the next step may start; infinity without work. Only decode-only steps are paced."""
+        """When the next step may start; infinity without work. Only steps that decode are paced."""
         if self._has_prefill():
             return max(self.now_s, self._held_until_s)
         if self._queues.decoding:
-            paced_s = self._last_start_s + self.knobs.pacing_interval_s
-            return max(self.now_s, paced_s, self._held_until_s)
+            return max(self.now_s, self._decode_due_s(), self._held_until_s)
         return inf
+
+    def _decode_due_s(self) -> float:
+        return self._last_decode_s + self.knobs.pacing_interval_s
 
     def _has_prefill(self) -> bool:
         if self._queues.decoding >= self.knobs.max_num_batched_tokens:
@@ -196,15 +201,17 @@ class EmulatedScheduler:
     # --- a single step ---
 
     def _start_step(self) -> None:
-        batch = self._queues.decoding
+        decodes = not self._queues.decoding or self._decode_due_s() <= self.now_s
+        batch, kv_tokens = (self._queues.decoding, self._queues.kv_tokens) if decodes else (0, 0)
         chunks = tuple(self._plan_prefill(self.knobs.max_num_batched_tokens - batch))
         prefill_tokens = sum(tokens for _, tokens in chunks)
-        duration_s = self.model.step_time_s(prefill_tokens, batch, self._queues.kv_tokens)
+        duration_s = self.model.step_time_s(prefill_tokens, batch, kv_tokens)
         rested = self.now_s > self._last_end_s
         energy_j = self.model.step_energy_j(prefill_tokens, batch, rested)
-        self._steps.add(prefill_tokens, batch, self._queues.kv_tokens, duration_s, rested)
-        self._last_start_s = self.now_s
-        self._in_flight = Step(self.now_s + duration_s, energy_j, chunks)
+        self._steps.add(prefill_tokens, batch, kv_tokens, duration_s, rested)
+        if decodes:
+            self._last_decode_s = self.now_s
+        self._in_flight = Step(self.now_s + duration_s, energy_j, decodes, chunks)
 
     def _plan_prefill(self, budget: int) -> list[tuple[LiveRequest, int]]:
         chunks: list[tuple[LiveRequest, int]] = []
@@ -228,8 +235,12 @@ class EmulatedScheduler:
     def _end_step(self, step: Step, ended: list[Completion]) -> None:
         self._in_flight = None
         self._energy.spend(step.energy_j)
-        gap_s = self.now_s - self._last_end_s
-        self._count_decode_steps(1, gap_s, gap_s, ended)
+        if step.decodes:
+            gap_s = self.now_s - self._last_token_s
+            self._count_decode_steps(1, gap_s, gap_s, ended)
+            self._last_token_s = self.now_s
+        else:
+            self._newcomers_steps += 1
         for request, tokens in step.chunks:
             if not request.ended:
                 self._end_chunk(request, tokens, ended)
@@ -274,9 +285,9 @@ class EmulatedScheduler:
         first_j = self.model.step_energy_j(0, run.batch, first_rested)
         later_j = self.model.step_energy_j(0, run.batch, rested=run.is_paced)
         self._energy.spend(first_j + (steps - 1) * later_j)
-        gap_s = run.end_s(0) - self._last_end_s
-        self.now_s, self._last_start_s = run.end_s(steps - 1), run.start_s(steps - 1)
-        self._last_end_s = self.now_s
+        gap_s = run.end_s(0) - self._last_token_s
+        self.now_s, self._last_decode_s = run.end_s(steps - 1), run.start_s(steps - 1)
+        self._last_end_s = self._last_token_s = self.now_s
         self._count_decode_steps(1, gap_s, gap_s, ended)
         if steps > 1:
             mean_gap_s = (self.now_s - run.end_s(0)) / (steps - 1)
@@ -296,6 +307,10 @@ class EmulatedScheduler:
 
     def _end(self, request: LiveRequest, reason: FinishReason) -> Completion:
         longest_gap_s = self._gaps.longest_after_s(request.first_step)
+        if (
+            request.first_token_s is not None
+        ):  # which may have come after the batch's last one: its first gap is shorter
+            longest_gap_s = min(longest_gap_s, self.now_s - request.first_token_s)
         record = request.record(self.now_s, self.step, longest_gap_s, reason)
         self._queues.remove(request, self.step)
         self._counters.finished += 1

@@ -15,6 +15,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from reconfigure_daemon.engine_host import openmp
+
 JOURNAL_VARIABLE = "RECONFIGURE_CORE_JOURNAL"
 PR_SET_PDEATHSIG = 1
 
@@ -146,6 +148,7 @@ def fork_workers_on_cpu() -> None:
 
     if current_platform.is_cpu():
         multiproc_executor.get_mp_context = lambda: multiprocessing.get_context("fork")
+        openmp.obey_in_forked_workers()
 
 
 def die_with_parent() -> None:

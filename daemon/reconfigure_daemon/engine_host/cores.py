@@ -16,14 +16,11 @@ from typing import Any
 
 import psutil
 
-from reconfigure_daemon.engine_host import vllm_names
+from reconfigure_daemon.engine_host import openmp, vllm_names
 from reconfigure_daemon.engine_host.arguments import last_line
 from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
 from reconfigure_policies.domain.configuration import Configuration
 
-#: On CPU two cores share the processors during a switch, and threads that spin at a barrier take them from the other
-#: core: with OpenMP's default a pre-copy round took four times as long. Ignored where no GNU OpenMP runs.
-OPENMP_SPINS = "2000"
 LONGEST_SOCKET_FOLDER = 60  # a Unix socket's path holds 107 bytes, and vLLM appends a UUID
 PRELOADED = ["vllm.v1.engine.core", "vllm.v1.worker.gpu_model_runner", "reconfigure_daemon.engine_host.hot_scheduler"]
 
@@ -77,7 +74,7 @@ class CoreBooter:
         self._log_stats = log_stats
         self._next_id = 1
         os.environ[JOURNAL_VARIABLE] = str(self._journal)
-        os.environ.setdefault("GOMP_SPINCOUNT", OPENMP_SPINS)
+        openmp.set_defaults()
         self._give_vllm_a_socket_folder(runtime / "vllm-sockets")
 
     @staticmethod

@@ -4,6 +4,9 @@ A knob is set in another thread than the core's, by a call that does not wait fo
 a lock keeps it out of the planning of a step, so it is in force for every step planned after the call returns. Values
 are targets: what is enforced can be higher for a while, because a cap never falls below what already runs (vLLM 0.24
 asserts on it and the core would die) and a budget never below one token for each running sequence.
+
+Pacing: steps that decode start at least an interval apart. A newcomer's prompt does not wait for that, and is not
+slowed down by the batch that does: between two such steps it is computed in steps of its own.
 """
 
 from __future__ import annotations
@@ -25,11 +28,16 @@ else:
     _Above = object
 
 
+#: What bounds `running`, in one version or another.
+_CAPS = ("max_num_running_reqs", "max_num_active_reqs")
+
+
 class HotKnobs(_Above):
     """Mixin over a vLLM scheduler: running cap, token budget, prefill threshold, pacing, resumed requests."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.running: list[Any]
         self.max_num_running_reqs: int
         self.max_num_active_reqs: int
         self.max_num_scheduled_tokens: int
@@ -46,14 +54,16 @@ class HotKnobs(_Above):
             "speculation_batch_limit": self._boot_cap,
         }
         self._planning = threading.Lock()  # held while a step is planned or a knob is set
-        self._last_step_s = 0.0
+        self._last_decode_s = 0.0
+        self._resting = 0  # decoding requests that the step being planned leaves out
+        self._newcomers_stuck = False  # the last step was to be theirs, and none of them could start
         self._input_queue: Any = None
         self._ungrammared: dict[str, list[int]] = {}
         self._kv_capacity_tokens = float(self.cache_config.num_gpu_blocks * self.block_size)
         self._steps = StepAccount()
 
     def bind_input_queue(self, input_queue: Any) -> None:
-        """Let arrivals break the pacing wait; without it pacing does nothing."""
+        """Let arrivals end the pacing wait; without it pacing does nothing."""
         self._input_queue = input_queue
 
     def set_knobs(self, changes: dict[str, Any]) -> dict[str, Any]:
@@ -130,16 +140,27 @@ class HotKnobs(_Above):
         return super().get_grammar_bitmask(scheduler_output)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """One step's batch, after the pacing wait if the step would only decode."""
+        """One step's batch: everybody's when the interval is over, before that only newcomers', as soon as any come."""
         if self._must_pace():
-            if any(request.num_output_placeholders for request in self.running):
+            newcomers = [request for request in self.running if _in_prefill(request)]
+            _, waiting = self.get_request_counts()  # every queue of newcomers, whatever this version calls them
+            if newcomers or waiting:
+                if not self._newcomers_stuck and self._has_room():
+                    return self._newcomers_step(newcomers, *args, **kwargs)
+            elif any(request.num_output_placeholders for request in self.running):
                 return self._empty_step(*args, **kwargs)  # first let the tokens in flight reach their streams
-            if self._arrival_breaks_wait():
-                return self._empty_step(*args, **kwargs)  # the core takes it in, and the next step holds it too
-        self._last_step_s = time.monotonic()
+            elif self._arrival_ends_wait():
+                return self._empty_step(*args, **kwargs)  # the core takes it in, and plans again
+        self._newcomers_stuck = False
+        self._last_decode_s = time.monotonic()
         step = self._plan_step(*args, **kwargs)
-        self._steps.begin(step, self._last_step_s, self.kv_cache_manager.usage * self._kv_capacity_tokens)
+        self._steps.begin(step, self._last_decode_s, self.kv_cache_manager.usage * self._kv_capacity_tokens)
         return step
+
+    def get_request_counts(self) -> tuple[int, int]:
+        """`(running, waiting)` as vLLM counts them, whoever rests included."""
+        running, waiting = super().get_request_counts()
+        return running + self._resting, waiting
 
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         """Take a step's result as vLLM does, newest requests first, and account for the step.
@@ -162,15 +183,35 @@ class HotKnobs(_Above):
             return super().schedule(*args, **kwargs)
 
     def _must_pace(self) -> bool:
-        if not self._target["pacing_interval_s"] or self._input_queue is None or not self.running:
+        if not self._target["pacing_interval_s"] or self._input_queue is None:
             return False
-        return self._pause_state == PauseState.UNPAUSED and self._interval_left_s() > 0 and self._decodes_only()
+        if self._pause_state != PauseState.UNPAUSED or self._interval_left_s() <= 0:
+            return False
+        return any(not _in_prefill(request) for request in self.running)
 
-    def _decodes_only(self) -> bool:
-        if any(r.num_computed_tokens < r.num_prompt_tokens or not r.num_output_tokens for r in self.running):
-            return False
-        _, waiting = self.get_request_counts()  # every queue of newcomers, whatever this version calls them
-        return not waiting
+    def _has_room(self) -> bool:
+        """Whether the running cap lets anyone in: if not, the batch must go on, for that is what makes room."""
+        return len(self.running) < int(self.enforced_knobs()["max_num_seqs"])
+
+    def _newcomers_step(self, newcomers: list[Any], *args: Any, **kwargs: Any) -> Any:
+        """A step as if nobody decoded; an empty one if none of the newcomers can start, and the next is everybody's."""
+        begun_s = time.monotonic()
+        with self._planning:
+            self._enforce()
+            decoding = [request for request in self.running if not _in_prefill(request)]
+            caps = {name: getattr(self, name) for name in _CAPS if hasattr(self, name)}
+            self.running, self._resting = newcomers, len(decoding)
+            for name, cap in caps.items():
+                setattr(self, name, max(0, cap - len(decoding)))
+            try:
+                step = super().schedule(*args, **kwargs)
+            finally:
+                self.running, self._resting = decoding + self.running, 0
+                for name, cap in caps.items():
+                    setattr(self, name, cap)
+        self._newcomers_stuck = not step.total_num_scheduled_tokens
+        self._steps.begin(step, begun_s, 0.0)
+        return step
 
     def _empty_step(self, *args: Any, **kwargs: Any) -> Any:
         saved = self._pause_state
@@ -181,15 +222,21 @@ class HotKnobs(_Above):
             self._pause_state = saved
 
     def _interval_left_s(self) -> float:
-        return float(self._last_step_s + self._target["pacing_interval_s"] - time.monotonic())
+        return float(self._last_decode_s + self._target["pacing_interval_s"] - time.monotonic())
 
-    def _arrival_breaks_wait(self) -> bool:
+    def _arrival_ends_wait(self) -> bool:
         """Wait out the interval; True as soon as the core has something else to do."""
         queue = self._input_queue
         with queue.not_empty:
             while not queue.queue and (left_s := self._interval_left_s()) > 0:
                 queue.not_empty.wait(left_s)
             return bool(queue.queue)
+
+
+def _in_prefill(request: Any) -> bool:
+    """Whether a running request has more than one token to compute before its next, or has not had its first step."""
+    missing = request.num_tokens + request.num_output_placeholders - request.num_computed_tokens
+    return missing > 1 or not (request.num_output_tokens or request.num_output_placeholders)
 
 
 class HotScheduler(HotKnobs, Scheduler):

@@ -35,7 +35,7 @@ class StepAccount:
         Args:
             scheduled: vLLM's `SchedulerOutput`; one that schedules nothing is passed over.
             begun_s: when its scheduling began, after any pacing wait.
-            kv_tokens: context held in the KV cache.
+            kv_tokens: context of the requests that decode.
         """
         if scheduled.total_num_scheduled_tokens:
             self._in_flight.append((scheduled, begun_s, *_load(scheduled), kv_tokens))

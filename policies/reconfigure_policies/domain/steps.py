@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from operator import add, sub
 
-#: What is known of a step, in this order: 1, prompt tokens computed, requests that decode, context held, seconds.
+#: What is known of a step, in this order: 1, prompt tokens computed, requests that decode, their context, seconds.
 STEP_VARIABLES = ("steps", "prefill_tokens", "decode_batch", "kv_tokens", "duration_s")
 
 _PAIRS = tuple(combinations_with_replacement(range(len(STEP_VARIABLES)), 2))

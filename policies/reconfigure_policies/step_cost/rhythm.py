@@ -1,9 +1,10 @@
 """How an engine's steps follow each other under a workload and a setting, in the steady state.
 
-The engine takes one step after another; each gives every decoding request a token. A step without prefill starts no
-earlier than one pacing interval after the one before it; an arrival breaks that wait and is computed at once. With
-Poisson arrivals this has a closed form for a given batch; the batch follows from Little's law, and the two are
-iterated until they agree.
+The engine takes one step after another, and there are two ways to go on. Flat out, each step gives every decoding
+request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart, and
+prompts are computed in between, in steps of their own, as they come; where there are too many for that, it is flat out
+again. With Poisson arrivals both have a closed form for a given batch; the batch follows from Little's law, and the
+two are iterated until they agree.
 """
 
 from __future__ import annotations
@@ -56,51 +57,54 @@ class Rhythm:
     """Steps while requests decode.
 
     Attributes:
-        period_s: mean time from the start of a step to that of the next.
+        paced: whether the engine rests between steps; otherwise it runs flat out.
+        period_s: mean time from one token of a request to its next.
         decode_s, prefill_s: seconds of a step without and with prefill.
         prompt_s: seconds of a step with one prompt in it.
-        prefill_share: share of the steps that compute prompts.
+        prefill_rate: steps with prefill each second.
         prefill_tokens: prompt tokens of such a step.
         prefill_load: share of the time that prompts alone would need.
         requests: mean number of decoding requests, at all times.
         batch, kv_tokens: means while any request decodes.
+        beside, context: of these, what is in a step with prefill, too.
         arrival_rate: prompts, or chunks of them, each second.
         interval_s: the pacing interval.
     """
 
+    paced: bool
     period_s: float
     decode_s: float
     prefill_s: float
     prompt_s: float
-    prefill_share: float
+    prefill_rate: float
     prefill_tokens: float
     prefill_load: float
     requests: float
     batch: float
     kv_tokens: float
+    beside: float
+    context: float
     arrival_rate: float
     interval_s: float
 
-    def after(self, step_s: float) -> float:
-        """Mean time from the start of a step of this length to that of the next."""
-        return _period_s(step_s, self.interval_s, self.arrival_rate)
+    @property
+    def prefill_share(self) -> float:
+        """Share of the steps that compute prompts; flat out, these decode as well."""
+        others = 1 / self.period_s - (0.0 if self.paced else self.prefill_rate)
+        return self.prefill_rate / (self.prefill_rate + others)
 
     @property
     def rested(self) -> float:
-        """Share of the steps that start after a rest: paced, with no arrival during the step before."""
-        return sum(
-            share * exp(-self.arrival_rate * length_s)
-            for share, length_s in ((1 - self.prefill_share, self.decode_s), (self.prefill_share, self.prefill_s))
-            if length_s < self.interval_s
-        )
+        """Share of the decode-only steps that start after a rest."""
+        return max(0.0, 1 - self.prefill_rate * self.prefill_s) if self.paced else 0.0
 
     @property
     def prefill_rested(self) -> float:
-        """Share of the prefill steps that start after a rest: their arrival broke a wait."""
-        if self.arrival_rate <= 0 or self.decode_s >= self.interval_s:
+        """Share of the prefill steps that start after a rest: what they compute came while nothing ran."""
+        if not self.paced or not self.prefill_rate:
             return 0.0
-        any_s = 1 - exp(-self.arrival_rate * self.interval_s)
-        return 1 - (1 - exp(-self.arrival_rate * self.decode_s)) / any_s
+        idle = 1 - self.decode_s / self.period_s - self.prefill_rate * self.prefill_s
+        return max(0.0, min(1.0, self.arrival_rate * idle / self.prefill_rate))
 
     @property
     def step_s(self) -> float:
@@ -136,46 +140,97 @@ def room(setting: Setting, batch: float) -> float:
 
 def _next(model: StepCostModel, workload: Workload, setting: Setting, period_s: float, prefill_s: float) -> Rhythm:
     """One round: the batch of a period by Little's law, then the period of that batch."""
-    rate, interval_s = workload.arrival_rate_rps, setting.pacing_interval_s
-    requests = rate * max(0.0, workload.output_tokens - 1) * period_s
+    requests = workload.arrival_rate_rps * max(0.0, workload.output_tokens - 1) * period_s
     admitted = min(requests, setting.max_num_seqs)
     batch = admitted / (1 - exp(-admitted)) if admitted > 0 else 1.0
     kv_tokens = batch * (workload.context_tokens + workload.output_tokens / 2)
-    most_tokens = room(setting, batch)
-    chunk_rate = rate * ceil(workload.prompt_tokens / most_tokens)
     decode_s = model.time.decode_step_s(batch, kv_tokens)
-    share = _prefill_share(chunk_rate, max(interval_s, decode_s), max(interval_s, prefill_s))
-    after_decode_s, after_prefill_s = (_period_s(step_s, interval_s, chunk_rate) for step_s in (decode_s, prefill_s))
-    period_s = (1 - share) * after_decode_s + share * after_prefill_s
-    tokens = rate * workload.prompt_tokens * period_s / share if share > 0 else 0.0
-    chunk_s = model.time.prefill_step_s(min(workload.prompt_tokens, most_tokens), batch, kv_tokens)
+    crowd = _Crowd(requests, batch, kv_tokens, decode_s)
+    paced = _paced(model, workload, setting, crowd, prefill_s)
+    return paced or _flat_out(model, workload, setting, crowd, prefill_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """The decoding requests: see `Rhythm`."""
+
+    requests: float
+    batch: float
+    kv_tokens: float
+    decode_s: float
+
+
+def _paced(
+    model: StepCostModel, workload: Workload, setting: Setting, crowd: _Crowd, prefill_s: float
+) -> Rhythm | None:
+    """Prompts run alone; None if an interval has no room for them."""
+    interval_s, most_tokens = setting.pacing_interval_s, room(setting, 0)
+    if crowd.decode_s >= interval_s:
+        return None
+    rate = workload.arrival_rate_rps * ceil(workload.prompt_tokens / most_tokens)
+    prompt_s = model.time.prefill_step_s(min(workload.prompt_tokens, most_tokens), 0, 0)
+    if crowd.decode_s / interval_s + rate * prompt_s >= 1:
+        return None
+    steps = _steps_of_their_own(rate, crowd.decode_s, interval_s, prefill_s)
+    tokens = workload.arrival_rate_rps * workload.prompt_tokens / steps if steps > 0 else 0.0
     return Rhythm(
-        period_s=period_s,
-        decode_s=decode_s,
-        prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), batch, kv_tokens),
-        prompt_s=chunk_s,
-        prefill_share=share,
+        paced=True,
+        period_s=interval_s + steps * prefill_s**2 / 2,  # a step that is due waits for the rest of a prompt's
+        decode_s=crowd.decode_s,
+        prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), 0, 0),
+        prompt_s=prompt_s,
+        prefill_rate=steps,
         prefill_tokens=tokens,
-        prefill_load=chunk_rate * (chunk_s - decode_s),
-        requests=requests,
-        batch=batch,
-        kv_tokens=kv_tokens,
-        arrival_rate=chunk_rate,
+        prefill_load=rate * prompt_s,
+        requests=crowd.requests,
+        batch=crowd.batch,
+        kv_tokens=crowd.kv_tokens,
+        beside=0.0,
+        context=0.0,
+        arrival_rate=rate,
         interval_s=interval_s,
     )
 
 
-def _prefill_share(rate: float, after_decode_s: float, after_prefill_s: float) -> float:
+def _steps_of_their_own(rate: float, decode_s: float, interval_s: float, prefill_s: float) -> float:
+    """Steps with prefill each second: whoever comes while one step runs shares the next, others have one each.
+
+    The steps `s` solve `s = rate (1 - decode_s / interval_s - s prefill_s) + (1 - exp(-rate decode_s)) / interval_s
+    + s (1 - exp(-rate prefill_s))`: begun by an arrival in a rest, after a decode-only step, and after one another.
+    """
+    load = rate * prefill_s
+    begun = rate * (1 - decode_s / interval_s) + (1 - exp(-rate * decode_s)) / interval_s
+    return max(0.0, begun) / (load + exp(-load))
+
+
+def _flat_out(model: StepCostModel, workload: Workload, setting: Setting, crowd: _Crowd, prefill_s: float) -> Rhythm:
+    """Each step decodes, and computes what prompts came during the one before."""
+    most_tokens = room(setting, crowd.batch)
+    rate = workload.arrival_rate_rps * ceil(workload.prompt_tokens / most_tokens)
+    share = _prefill_share(rate, crowd.decode_s, prefill_s)
+    period_s = max(setting.pacing_interval_s, (1 - share) * crowd.decode_s + share * prefill_s)
+    tokens = workload.arrival_rate_rps * workload.prompt_tokens * period_s / share if share > 0 else 0.0
+    chunk_s = model.time.prefill_step_s(min(workload.prompt_tokens, most_tokens), crowd.batch, crowd.kv_tokens)
+    return Rhythm(
+        paced=False,
+        period_s=period_s,
+        decode_s=crowd.decode_s,
+        prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), crowd.batch, crowd.kv_tokens),
+        prompt_s=chunk_s,
+        prefill_rate=share / period_s,
+        prefill_tokens=tokens,
+        prefill_load=rate * (chunk_s - crowd.decode_s),
+        requests=crowd.requests,
+        batch=crowd.batch,
+        kv_tokens=crowd.kv_tokens,
+        beside=crowd.batch,
+        context=crowd.kv_tokens,
+        arrival_rate=rate,
+        interval_s=setting.pacing_interval_s,
+    )
+
+
+def _prefill_share(rate: float, decode_s: float, prefill_s: float) -> float:
     """Share of steps that have an arrival before them: the stationary law of a chain with two states."""
-    met_after_decode = 1 - exp(-rate * after_decode_s)
-    met_after_prefill = 1 - exp(-rate * after_prefill_s)
+    met_after_decode, met_after_prefill = 1 - exp(-rate * decode_s), 1 - exp(-rate * prefill_s)
     return met_after_decode / (1 - met_after_prefill + met_after_decode) if met_after_decode > 0 else 0.0
-
-
-def _period_s(step_s: float, interval_s: float, rate: float) -> float:
-    """Mean time from a step's start to the next: its own length, then until the interval ends or someone arrives."""
-    if step_s >= interval_s:
-        return step_s
-    if rate <= 0:
-        return interval_s
-    return step_s + (exp(-rate * step_s) - exp(-rate * interval_s)) / rate

@@ -88,31 +88,40 @@ class _StepRates:
 def _utilisation(model: StepCostModel, workload: Workload, setting: Setting, rhythm: Rhythm) -> float:
     """The fullest bound; the cap and the cache must hold the batch's usual swings, too."""
     swing = rhythm.requests + Z99 * sqrt(rhythm.requests)
-    full = [
-        swing / setting.max_num_seqs if setting.max_num_seqs > 1 else rhythm.requests,
-        workload.arrival_rate_rps * workload.prompt_tokens * rhythm.period_s / room(setting, rhythm.batch),
-    ]
+    full = [swing / setting.max_num_seqs if setting.max_num_seqs > 1 else rhythm.requests]
+    if not rhythm.paced:  # otherwise prompts have steps of their own
+        prompts = workload.arrival_rate_rps * workload.prompt_tokens
+        full.append(prompts * rhythm.period_s / room(setting, rhythm.batch))
     if model.kv_capacity_tokens:
         full.append(swing * (workload.context_tokens + workload.output_tokens / 2) / model.kv_capacity_tokens)
     return max(full)
 
 
 def _tpot_s(workload: Workload, rhythm: Rhythm) -> float:
-    """The period as requests see it: those that arrive in a crowd share their first gaps with its prefill steps."""
+    """The period as requests see it.
+
+    Paced, a request's second token comes with the batch's next step, half a period after its first on average. Flat
+    out, those that arrive in a crowd share their first gaps with its prefill steps.
+    """
     gaps, load = max(1.0, workload.output_tokens - 1), rhythm.prefill_load
+    if rhythm.paced:
+        return rhythm.period_s * (1 - 0.5 / gaps)
     own_s = rhythm.prompt_s + load * rhythm.step_met_s
     next_s = rhythm.decode_s + load * own_s
     return rhythm.period_s + max(0.0, next_s - rhythm.period_s) / (1 - load) / gaps
 
 
 def _tpot_tail_s(model: StepCostModel, workload: Workload, rhythm: Rhythm, tpot_s: float) -> float:
-    """99 of 100 requests' time per token: the pace, and more prefill steps among their gaps than usual."""
+    """99 of 100 requests' time per token: a larger batch, and more prefill steps in their way than usual."""
     batch = rhythm.batch + Z99 * sqrt(rhythm.batch)
     decode_s = model.time.decode_step_s(batch, rhythm.kv_tokens * batch / rhythm.batch)
     gaps, share = max(1.0, workload.output_tokens - 1), rhythm.prefill_share
+    edge_s = max(0.0, rhythm.prefill_s - decode_s) / gaps  # the last gap may end with a prefill step
+    if rhythm.paced:
+        variance = rhythm.prefill_rate * rhythm.prefill_s**3 / 3 / gaps
+        return max(rhythm.period_s, decode_s) + Z99 * sqrt(variance) + edge_s
     base_s = max(rhythm.interval_s, decode_s)
     met = min(1.0, share + Z99 * sqrt(share * (1 - share) / gaps))
-    edge_s = max(0.0, rhythm.prefill_s - decode_s) / gaps  # the last gap may end with a prefill step
     crowd_s = max(0.0, tpot_s - rhythm.period_s)
     return base_s + met * max(0.0, rhythm.prefill_s - base_s) + edge_s + crowd_s
 
@@ -120,17 +129,19 @@ def _tpot_tail_s(model: StepCostModel, workload: Workload, rhythm: Rhythm, tpot_
 def _step_rates(workload: Workload, rhythm: Rhythm, tpot_s: float) -> _StepRates:
     """Steps each second from how long requests live and how many prompts share a step.
 
-    Prefill makes requests bunch up, so that the engine is empty more often than independent requests would leave it.
-    Their number is taken as negative binomial; its variance over its mean, `(1 - load)^-1.5`, was fitted to the
-    emulated engine at prefill loads up to 0.6.
+    Flat out, prefill makes requests bunch up, so that the engine is empty more often than independent requests would
+    leave it. Their number is taken as negative binomial; its variance over its mean, `(1 - load)^-1.5`, was fitted to
+    the emulated engine at prefill loads up to 0.6.
     """
     living = workload.arrival_rate_rps * (rhythm.prompt_s + max(0.0, workload.output_tokens - 1) * tpot_s)
-    bunching = (1 - rhythm.prefill_load) ** -1.5
+    bunching = 1.0 if rhythm.paced else (1 - rhythm.prefill_load) ** -1.5
     empty = exp(-living) if bunching < 1.001 else bunching ** (-living / (bunching - 1))
     prompts = workload.arrival_rate_rps * workload.prompt_tokens
     with_prefill = min(rhythm.arrival_rate, prompts / rhythm.prefill_tokens) if rhythm.prefill_tokens else 0.0
-    left = max(0.0, 1 - empty - with_prefill * rhythm.after(rhythm.prefill_s))
-    return _StepRates(left / rhythm.after(rhythm.decode_s), with_prefill, 1 - empty)
+    if rhythm.paced:
+        return _StepRates((1 - empty) / rhythm.period_s, with_prefill, 1 - empty)
+    left = max(0.0, 1 - empty - with_prefill * rhythm.prefill_s)
+    return _StepRates(left / rhythm.decode_s, with_prefill, 1 - empty)
 
 
 def _ttft(
@@ -139,10 +150,10 @@ def _ttft(
     """`(median, tail)` of the time to first token: the rest of the step that is met, then the prompt's own steps."""
     waited_s = _median_wait_s(rhythm, steps)
     others = 1 + workload.arrival_rate_rps * waited_s
-    beside, context = steps.active * rhythm.batch, steps.active * rhythm.kv_tokens
+    beside, context = steps.active * rhythm.beside, steps.active * rhythm.context
     median_s = waited_s + _prefill_s(model, setting, workload.prompt_tokens * others, beside, context)
     tail_tokens = max(workload.prompt_tail_tokens, workload.prompt_tokens)
-    own_s = _prefill_s(model, setting, tail_tokens, rhythm.batch, rhythm.kv_tokens)
+    own_s = _prefill_s(model, setting, tail_tokens, rhythm.beside, rhythm.context)
     tail_s = rhythm.decode_s + _queue_tail_s(workload, rhythm) + own_s
     return model.ttft_overhead_s + median_s, model.ttft_overhead_s + tail_s
 

@@ -88,7 +88,8 @@ def test_batch_and_step_stay_within_their_bounds(requests, knobs):
             continue
         chunks = [tokens for _, tokens in step.chunks]
         assert scheduler._queues.running <= knobs.max_num_seqs
-        assert sum(chunks) + scheduler._queues.decoding <= knobs.max_num_batched_tokens
+        decoding = scheduler._queues.decoding if step.decodes else 0
+        assert sum(chunks) + decoding <= knobs.max_num_batched_tokens
         assert all(1 <= tokens <= (knobs.long_prefill_token_threshold or inf) for tokens in chunks)
 
 

@@ -97,7 +97,7 @@ class _Turn:
             if self.state.elapsed_s > self.state.near_s + _OVER_S:
                 return self.seek()  # what broke the tail, e.g. a burst, is over
             return self.unmet(why)
-        if latency is Latency.TTFT:  # arrivals break the pace, so a little less of it would not help them
+        if latency is Latency.TTFT:  # newcomers do not wait for the pace: a little less of it would not help them
             return self.give_back(why)
         cautious = replace(self, state=self.state.more_cautious())
         return cautious.to(cautious.faster() or cautious.fastest, why)

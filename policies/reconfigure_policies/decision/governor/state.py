@@ -11,6 +11,7 @@ from reconfigure_policies.decision.governor.load import Load
 from reconfigure_policies.decision.governor.sample import EngineSample
 from reconfigure_policies.decision.governor.search import Search
 from reconfigure_policies.decision.governor.tails import Tails
+from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import RequestRecord
 from reconfigure_policies.step_cost import Setting, StepCostModel
 
@@ -35,6 +36,7 @@ class GovernorState:
     Attributes:
         model: what steps cost; keep it per core configuration, and start a core of the same kind with it.
         load: what arrives.
+        slo: what `tails` were measured against; None before the first sample.
         tails: measured latencies since the last change.
         elapsed_s: the time now.
         changed_s: when the setting was last changed.
@@ -53,6 +55,7 @@ class GovernorState:
 
     model: StepCostModel = field(default_factory=StepCostModel)
     load: Load = field(default_factory=Load)
+    slo: ServiceLevelObjective | None = None
     tails: Tails = field(default_factory=Tails)
     elapsed_s: float = 0.0
     changed_s: float = 0.0
@@ -71,6 +74,8 @@ class GovernorState:
 
     def after(self, sample: EngineSample, setting: Setting, limits: GovernorLimits) -> GovernorState:
         """With another sample, taken under a setting."""
+        if limits.slo != self.slo:
+            return self.under(limits.slo, sample.ended_s).after(sample, setting, limits)
         records = [record for record in sample.records if record.arrived_s >= self.changed_at_s]
         model = self.model
         if sample.steps is not None:
@@ -87,6 +92,25 @@ class GovernorState:
             waiting=sample.waiting,
         )
         return state.with_ttft(records, setting, limits).less_cautious()
+
+    def under(self, slo: ServiceLevelObjective, now_s: float) -> GovernorState:
+        """Judged by other limits: what requests got while other ones were to be held says nothing of these.
+
+        Args:
+            slo: from now on.
+            now_s: on the host's clock.
+        """
+        if self.slo is None:
+            return replace(self, slo=slo)
+        return replace(
+            self,
+            slo=slo,
+            tails=Tails(),
+            changed_at_s=now_s,
+            hold_s=SHORTEST_HOLD_S,
+            caution=1.0,
+            cautious_s=_CAUTIOUS_S,
+        )
 
     def changed(self, setting_slows: bool, sample: EngineSample) -> GovernorState:
         """After a change of the setting; whoever turns round under the same load waits longer the next time."""

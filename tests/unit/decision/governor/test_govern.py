@@ -134,6 +134,18 @@ def test_requests_from_before_a_change_are_not_held_against_it():
     assert govern(changed, quiet(state, records=late), configuration, LIMITS).changes == {}
 
 
+def test_requests_that_began_under_other_limits_are_not_held_against_it():
+    """A tightened limit speeds it up by prediction, without the caution that its own misses would teach."""
+    state, configuration = experienced()
+    tighter = GovernorLimits.of(SPACE, SPACE.default(), ServiceLevelObjective(1.0, 0.6 * SLO.tpot_s))
+    late = tuple(record(1000.0 + state.elapsed_s) for _ in range(10))
+    step = govern(replace(state, changed_at_s=0.0), quiet(state, records=late), configuration, tighter)
+    assert step.changes["pacing_interval_s"] < configuration["pacing_interval_s"]
+    assert step.state.caution == 1
+    after = govern(step.state, quiet(step.state, records=late), configuration.with_changes(step.changes), tighter)
+    assert after.state.caution == 1
+
+
 def test_a_space_without_caps_and_budgets_is_governed_by_pace_alone():
     """Knobs that the space does not have are never named."""
     space = ConfigurationSpace((Knob("pacing_interval_s", Tier.HOT, (0.0, 0.02, 0.04), 0.0),))
