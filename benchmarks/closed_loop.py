@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.harness import command
-from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop
+from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
 from reconfigure_daemon.tuning import TuneRequest
 
 LENGTHS = [(48, 24)]
@@ -55,10 +55,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
 
 def main() -> int:
     """The command."""
-    parser = command.options(__doc__)
-    parser.add_argument("--trials", type=int, default=20, help="of the session (default: 20)")
-    parser.add_argument("--rounds", type=int, default=4, help="in which default and front are compared (default: 4)")
-    parser.add_argument("--rate", type=float, default=1.0, help="arrivals a second (default: 1)")
+    parser = options(__doc__, trials=20, rate_rps=1.0)
     return command.run("closed_loop", parser, measure)
 
 

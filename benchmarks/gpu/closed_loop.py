@@ -19,11 +19,11 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
+from benchmarks.gpu.server import ENVIRON
 from benchmarks.gpu.surrogate_trials import PINNED, SHARED
-from benchmarks.gpu.trace import ENVIRON
 from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
 from benchmarks.harness import command
-from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop
+from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
 from reconfigure_daemon.tuning import TuneRequest
 
 
@@ -57,10 +57,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
 
 def main() -> int:
     """The command."""
-    parser = command.options(__doc__)
-    parser.add_argument("--trials", type=int, default=40, help="of the session (default: 40)")
-    parser.add_argument("--rounds", type=int, default=4, help="in which default and front are compared (default: 4)")
-    parser.add_argument("--rate", type=float, default=10.0, help="arrivals a second (default: 10)")
+    parser = options(__doc__, trials=40, rate_rps=10.0)
     return command.run("closed_loop_h200", parser, measure)
 
 

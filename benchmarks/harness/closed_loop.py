@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +22,7 @@ from benchmarks.harness.streams import equal_requests, failures, running_streams
 from reconfigure_daemon.actuation.client import PrivateSocketClient
 from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.control_api.tuning_messages import TriedView, TuningView
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.load_generation.load_source import HttpLoad
 from reconfigure_daemon.load_generation.results import RequestResult
 from reconfigure_daemon.metering import build_emulated_meter, build_meter
@@ -41,6 +44,9 @@ CALENDAR_WITHIN_S = 180.0
 #: A forecast is for the workload of the last windows, so that some of it has to be seen first.
 WINDOWS = {"window_s": 10, "settle_s": 3, "observation_min_requests": 3}
 SEEN_AFTER_S = 30.0
+
+#: What the daemon imports only once it learns and has learned: minutes into the session, which would end there.
+IMPORTED_LATE = ("numpy", "scipy", "river")
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,24 @@ class Replayed:
     reasons: list[str]
 
 
+def options(doc: str | None, trials: int, rate_rps: float) -> argparse.ArgumentParser:
+    """What every closed loop's command takes, with its own defaults."""
+    parser = command.options(doc)
+    parser.add_argument("--trials", type=int, default=trials, help=f"of the session (default: {trials})")
+    parser.add_argument("--rounds", type=int, default=4, help="in which default and front are compared (default: 4)")
+    parser.add_argument("--rate", type=float, default=rate_rps, help=f"arrivals a second (default: {rate_rps:g})")
+    return parser
+
+
 async def closed_loop(plan: Plan, engine: str, console: Console) -> command.Findings:
-    """Tune, compare, replay."""
+    """Tune, compare, replay.
+
+    Raises:
+        RequestInvalid: at once, if something is missing that would be missed in the middle.
+    """
+    missing = [name for name in IMPORTED_LATE if find_spec(name) is None]
+    if missing:
+        raise RequestInvalid(f"there is no {', '.join(missing)} here, without which nothing is learned; `make setup`")
     async with Daemon(engine, plan.model, plan.changes) as daemon:
         session = await tune(daemon, plan.request, console)
         compared = await compare(daemon, engine, session, plan, console)

@@ -230,8 +230,9 @@ def shipped_settings(
     """The shipped `config.yaml` on ports and in folders of its own, with some keys changed."""
     settings: dict[str, Any] = yaml.safe_load((PROJECT / "config.yaml").read_text())
     settings["paths"] = {"state": "state", "runtime": "run"}
+    arguments = {name: value for name, value in machine_arguments().items() if name not in changes.get("space", {})}
     own = {
-        "engine": {"kind": engine, "model": model, "port": engine_port, "arguments": machine_arguments()},
+        "engine": {"kind": engine, "model": model, "port": engine_port, "arguments": arguments},
         "control_api": {"port": control_port},
     }
     return merged(merged(settings, own), changes)
