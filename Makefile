@@ -10,6 +10,10 @@ DESTDIR     ?=
 ENGINE      ?= auto
 KEEP_DATA   ?=
 
+# Benchmarks that compare with other optimisers, which are an extra.
+BESIDE_OTHERS := optimisers recommend
+comma         := ,
+
 .PHONY: help setup run test check format bench docs install uninstall clean
 
 help:            ## this list
@@ -45,7 +49,7 @@ format: $(BIN)/python  ## rewrite the formatting
 
 bench: $(BIN)/python  ## one benchmark: make bench NAME=switching ARGS=--quick
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=... with one of:" $(filter-out readme,$(basename $(notdir $(wildcard benchmarks/[a-z]*.py)))) $(notdir $(patsubst %/__main__.py,%,$(wildcard benchmarks/*/__main__.py))) >&2; exit 2; }
-	@$(BIN)/python deploy/setup/environment.py
+	@$(BIN)/python deploy/setup/environment.py --with surrogates,plots$(if $(filter $(BESIDE_OTHERS),$(NAME)),$(comma)bench)
 	@$(BIN)/python -m benchmarks.$(NAME) $(ARGS)
 
 docs: $(BIN)/python    ## write the pages that are generated from the code

@@ -1,10 +1,10 @@
 """Hypervolume after forty trials on a table of every configuration, ours against other optimisers, paired by seed.
 
-    pip install --editable '.[bench]' "torch==$(torch's version)"   # Ax and Optuna
     python -m benchmarks.optimisers [--quick] [--seeds 10] [--arms ours,TPE] [--cache FOLDER]
 
 Each arm's run with each seed is kept in the cache, so that an interrupted benchmark goes on, and several processes may
-share the work. The same seed sees the same noise. Ax is slow: a seed of it takes minutes.
+share the work. The same seed sees the same noise. Ax is slow: a seed of it takes minutes. Ax and Optuna are the extra
+`bench`, which `make bench NAME=optimisers` installs.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """How long it takes to learn from trials and to say what to try next, paired with Ax.
 
-    pip install --editable '.[bench]' "torch==$(torch's version)"   # Ax
     python -m benchmarks.recommend [--quick]
 
 Both get the same trials of the study's space, drawn from the table of `benchmarks.optimisers`, and each pair of
 timings shares its moment. Ours fits both objectives and feasibility and suggests from all candidates; Ax does the same
 with what it chooses by default, after a first suggestion that warms it up. A decision takes the front of a fitted
-surrogate, foretells it for the workload of the moment and picks the best.
+surrogate, foretells it for the workload of the moment and picks the best. Ax is in the extra `bench`, which `make bench
+NAME=recommend` installs.
 """
 
 from __future__ import annotations
