@@ -22,6 +22,7 @@ from rich.console import Console
 from benchmarks.harness import command
 from benchmarks.harness.rows import at_most, exactly, shown
 from benchmarks.harness.trace import plan_of
+from benchmarks.harness.virtual_time import LoopClock, in_virtual_time
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop
 from reconfigure_daemon.control_loop import ControlLoop, new_intent
 from reconfigure_daemon.emulated_engine.emulation import Emulation
@@ -36,7 +37,6 @@ from reconfigure_policies.domain.configuration import KnobValue
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.objective import IntentKind
 from reconfigure_policies.domain.workload import FinishReason
-from tests.simulation.virtual_time import LoopClock, in_virtual_time
 
 TRACE = "servegen_m-small_day.csv.gz"
 HOUR_S, SWITCH_EVERY_S = 3600.0, 60.0

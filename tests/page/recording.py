@@ -7,10 +7,10 @@ import math
 import time
 from contextlib import asynccontextmanager
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation import controller as simulated
-from tests.simulation.virtual_time import in_virtual_time
 
 
 async def _ask(host, number):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+from benchmarks.harness.virtual_time import LoopClock
 from reconfigure_daemon.assembly.wiring import Surroundings, build_loop
 from reconfigure_daemon.control_loop import new_intent
 from reconfigure_daemon.emulated_engine.emulation import Emulation
@@ -13,7 +14,6 @@ from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.settings import Settings
 from reconfigure_daemon.store import Store
 from reconfigure_policies.domain.objective import IntentKind
-from tests.simulation.virtual_time import LoopClock
 
 SETTINGS = Settings.model_validate(
     {

@@ -7,11 +7,11 @@ import logging
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.errors import RequestRefused
 from reconfigure_policies.domain.decision import OutcomeKind
 from reconfigure_policies.domain.objective import Objective
 from tests.simulation.cards import machine_with_cards
-from tests.simulation.virtual_time import in_virtual_time
 from tests.unit.metering.conftest import fake_nvml, nvml_library  # noqa: F401  # fixtures
 from tests.unit.metering.machine import GPU_IS_LOST, NOT_SUPPORTED
 

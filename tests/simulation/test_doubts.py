@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.host import EmulatedHost
 from reconfigure_daemon.errors import EngineHostUnreachable
 from reconfigure_daemon.ports import SwitchReport
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from tests.simulation.controller import Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.control_api.views import status_view
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from reconfigure_policies.domain.objective import Objective
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.controller import Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 SETTINGS = Settings.model_validate(
     {

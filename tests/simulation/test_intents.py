@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, RequestRefused
 from reconfigure_daemon.ports import SwitchMode
@@ -11,7 +12,6 @@ from reconfigure_policies.domain.configuration import Configuration, Configurati
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from reconfigure_policies.domain.objective import Objective
 from tests.simulation.controller import SETTINGS, Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 START = Configuration({"max_num_seqs": 64, "pacing_interval_s": 0, "block_size": 16})
 

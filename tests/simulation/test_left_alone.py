@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_policies.domain.decision import DecisionKind
 from tests.simulation.controller import Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 
 def test_left_alone_it_keeps_still(tmp_path):

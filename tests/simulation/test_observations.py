@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.controller import SETTINGS, Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 
 async def _ask(host):

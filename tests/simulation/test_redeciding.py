@@ -6,6 +6,7 @@ import asyncio
 import random
 from contextlib import asynccontextmanager
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.decision.own_changes import free_at
 from reconfigure_policies.domain.decision import Author, DecisionKind, OutcomeKind
@@ -13,7 +14,6 @@ from reconfigure_policies.domain.forecast import Estimate, Forecast
 from reconfigure_policies.domain.objective import Objective
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.controller import Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 SETTINGS = Settings.model_validate(
     {

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.decision import DecisionKind
 from reconfigure_policies.domain.objective import Objective
 from tests.simulation import controller as simulated
-from tests.simulation.virtual_time import in_virtual_time
 
 HOUR_S = 3600.0
 NIGHT = {"cron": "0 22 * * *", "objective": "energy"}

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import asyncio
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_policies.domain.decision import DecisionKind
 from reconfigure_policies.domain.objective import Objective
 from tests.simulation.controller import Controller, InProcessLauncher
-from tests.simulation.virtual_time import in_virtual_time
 
 HOUR_S = 3600.0
 

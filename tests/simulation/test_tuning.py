@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.errors import ActionInProgress, RequestInvalid, RequestRefused
 from reconfigure_daemon.tuning import TuneRequest
 from reconfigure_policies.surrogate import Quantity
 from tests.simulation.controller import InProcessLauncher
 from tests.simulation.tuned import LOAD, SETTINGS, ended, measured, tuned
-from tests.simulation.virtual_time import in_virtual_time
 
 
 def story(tmp_path, tell, emulation=None, settings=SETTINGS):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.learning.front_size import FrontSize, front_size
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.forecast import Estimate, Forecast, WorkloadContext
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 from tests.known_surrogates import known_methods
-from tests.simulation.virtual_time import in_virtual_time
 from tests.unit.learning.test_learning import CONTEXT, Memory, learning, trial
 
 

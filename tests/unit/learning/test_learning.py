@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.harness.virtual_time import LoopClock, in_virtual_time
 from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.learning import Learning, Methods
 from reconfigure_daemon.learning.training import training_set
@@ -22,7 +23,6 @@ from reconfigure_policies.surrogate import (
     trial_from_failed_boot,
 )
 from tests.known_surrogates import known_methods, law
-from tests.simulation.virtual_time import LoopClock, in_virtual_time
 
 SETTINGS = Settings.model_validate(
     {

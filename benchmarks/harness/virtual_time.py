@@ -18,6 +18,7 @@ class _EagerSelector:
         self.loop: VirtualTimeLoop | None = None
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        """What is ready, after the loop's time was moved on by what it would have waited."""
         assert self.loop is not None
         if self.loop.busy_threads and timeout != 0:
             return self._real.select(None)
@@ -41,11 +42,13 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         selector.loop = self
 
     def time(self) -> float:
+        """Seconds of virtual time."""
         return self.now_s
 
     def run_in_executor(  # type: ignore[override]  # whatever the executor, the future is one
         self, executor: Any, func: Any, *args: Any
     ) -> asyncio.Future[Any]:
+        """As the loop's own; time stands still until the thread has answered."""
         self.busy_threads += 1
         future = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._thread_done)
@@ -62,12 +65,15 @@ class LoopClock:
         self._wall_at_zero = wall_at_zero
 
     def wall(self) -> float:
+        """Seconds since the epoch."""
         return self._wall_at_zero + self.monotonic()
 
     def monotonic(self) -> float:
+        """Seconds of the running loop."""
         return asyncio.get_running_loop().time()
 
     async def sleep(self, seconds: float) -> None:
+        """Let others run for so long."""
         await asyncio.sleep(seconds)
 
 
