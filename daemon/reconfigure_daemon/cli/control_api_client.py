@@ -178,7 +178,11 @@ def _refusal(status: int, body: bytes) -> ControlApiFault:
     answer = json.loads(body) if body.lstrip().startswith(b"{") else {}
     error = answer.get("error")
     if not isinstance(error, dict):
-        error = {"kind": "not_a_control_api", "message": f"found HTTP {status}, which is no answer of a control API"}
+        text = (
+            f"found HTTP {status}, which is no answer of a control API; --url or RECONFIGURE_URL names the daemon's own"
+            " port (9400 as shipped), not the engine's"
+        )
+        error = {"kind": "not_a_control_api", "message": text}
     return _fault(status, error)
 
 

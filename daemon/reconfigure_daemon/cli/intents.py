@@ -68,7 +68,9 @@ def parse_assignments(given: list[str]) -> dict[str, KnobValue]:
     for word in given:
         name, equals, text = word.partition("=")
         value = parse_value(text)
-        if not name or not equals or not text or (isinstance(value, float) and not math.isfinite(value)):
+        if isinstance(value, float) and not math.isfinite(value):
+            value = text  # JSON has no such number; the daemon refuses the word with what is allowed
+        if not name or not equals or not text:
             raise typer.BadParameter(f"found {word!r}; write KEY=VALUE, e.g. max_num_seqs=64")
         if name in changes:
             raise typer.BadParameter(f"found {name} twice; give it one value")

@@ -9,6 +9,7 @@ import typer
 
 from reconfigure_daemon.cli.control_api_client import DEFAULT_URL, ControlApiClient, read_token
 from reconfigure_daemon.durations import parse_duration_s
+from reconfigure_daemon.errors import RequestInvalid
 
 __all__ = ["DEFAULT_URL", "AsJson", "DryRun", "TokenFile", "Url", "Yes", "client", "duration_s"]
 
@@ -39,8 +40,16 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a cold
 
 
 def client(url: str, token_file: Path | None) -> ControlApiClient:
-    """The control API that the options name."""
-    return ControlApiClient(url, read_token(token_file))
+    """The control API that the options name.
+
+    Raises:
+        typer.BadParameter: if the address is none.
+    """
+    token = read_token(token_file)
+    try:
+        return ControlApiClient(url, token)
+    except RequestInvalid as fault:
+        raise typer.BadParameter(str(fault), param_hint="--url") from fault
 
 
 def duration_s(text: str | float) -> float:

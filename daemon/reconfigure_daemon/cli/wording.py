@@ -96,13 +96,23 @@ def outcome_sentences(outcome: OutcomeView) -> list[str]:
     ended = f"Outcome after {format_duration(outcome.duration_s)}: {_OUTCOMES[outcome.kind]}. {outcome.detail}"
     sentences = [ended.strip()]
     if outcome.measurements:
-        sentences.append("Measured: " + ", ".join(measurement(*item) for item in outcome.measurements.items()) + ".")
+        sentences.append(f"Measured: {', '.join(measurements(outcome.measurements))}.")
     sentences.append(
         "Enforced now: could not be read back from the engine."
         if outcome.enforced is None
         else f"Enforced now, read back from the engine: {assignments(outcome.enforced)}."
     )
     return sentences
+
+
+def measurements(measured: Mapping[str, float]) -> list[str]:
+    """What was measured of a change; joules that no counter told are said to be estimated."""
+    estimated = " (estimated)" if measured.get("energy_estimated") else ""
+    return [
+        measurement(name, value) + (estimated if name == "energy_j" else "")
+        for name, value in measured.items()
+        if name != "energy_estimated"
+    ]
 
 
 def measurement(name: str, value: float) -> str:

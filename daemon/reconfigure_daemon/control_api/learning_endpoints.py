@@ -190,10 +190,10 @@ async def _read_trials(request: web.Request, served: Served) -> AsyncIterator[Tr
 def _check_header(line: bytes, served: Served) -> None:
     """Refuse what is true of something else: another version of the format, engine, model or device."""
     try:
-        version = json.loads(line).get("version")
+        version = json.loads(line)["version"]
         known = version == TRIALS_VERSION
         header = TrialsHeader.model_validate_json(line) if known else None
-    except (ValidationError, ValueError, AttributeError) as fault:
+    except (ValidationError, ValueError, TypeError, LookupError) as fault:
         raise RequestInvalid(
             "line 1 is no header of exported trials; write the file with `reconfigure export FILE` on the other host"
         ) from fault

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -91,7 +92,7 @@ async def ask_served_model(url: str, model: str | None = None, api_key: str = ""
             version = await _get_json(session, f"{url}/version")
     except (aiohttp.ClientError, TimeoutError, OSError) as fault:
         raise TargetUnavailable(
-            f"no OpenAI server answers at {url} ({str(fault) or type(fault).__name__}); start one "
+            f"no OpenAI server answers at {url} ({_why(fault)}); start one "
             "(`reconfigure serve`) or name another with --url"
         ) from fault
     server_version = version.get("version") if isinstance(version, dict) else None
@@ -124,3 +125,11 @@ def _choose(url: str, model: str | None, cards: dict[str, dict[str, Any]], versi
         raise TargetUnavailable(f"{url} does not serve {model!r}; it serves: {', '.join(cards)}")
     name = model or next(iter(cards))
     return ServedModel(name, cards.get(name, {}).get("max_model_len"), version)
+
+
+def _why(fault: Exception) -> str:
+    """What kept a server from answering, in the system's words: `Connection refused`."""
+    cause = fault.os_error if isinstance(fault, aiohttp.ClientConnectorError) else fault
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return str(cause) or type(cause).__name__

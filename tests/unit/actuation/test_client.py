@@ -21,7 +21,7 @@ def socket_file(tmp_path):
 
 @asynccontextmanager
 async def answering(path, raw, *, keep_open=False):
-    """A host that answers every request with these bytes."""
+    """A host that answers every request with these bytes; one that keeps silent is soon given up."""
     done = asyncio.Event()
 
     async def answer(reader, writer):
@@ -32,7 +32,7 @@ async def answering(path, raw, *, keep_open=False):
         writer.close()
 
     server = await asyncio.start_unix_server(answer, path)
-    client = PrivateSocketClient(path, answer_timeout_s=0.1)
+    client = PrivateSocketClient(path, answer_timeout_s=0.1 if keep_open else 30)
     yield client
     await client.close()
     done.set()

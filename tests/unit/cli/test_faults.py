@@ -115,6 +115,15 @@ def test_an_error_page_of_another_server_is_not_a_control_api(run, daemon):
     done = run("status")
     assert done.exit_code == 1
     assert "found HTTP 404, which is no answer of a control API" in done.stderr
+    assert "the daemon's own port (9400 as shipped), not the engine's" in done.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://", "ftp://localhost", "http://localhost:99999"])
+def test_an_address_that_is_none_is_a_wrong_option(run, url):
+    """Nothing was asked of anybody, so the exit code is that of usage."""
+    done = run("status", "--url", url)
+    assert done.exit_code == 2
+    assert f"found the address '{url}'" in done.stderr.replace("│", " ")
 
 
 def test_an_answer_of_another_version_is_told_and_json_still_works(run, daemon):

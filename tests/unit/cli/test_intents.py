@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reconfigure_daemon.cli import intents
+from reconfigure_daemon.cli import intents, wording
 from reconfigure_daemon.control_api.messages import IntentResult
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 
@@ -125,7 +125,6 @@ def test_an_objective_may_end_by_itself(run, daemon):
         (["apply", "max_num_seqs"], "write KEY=VALUE"),
         (["apply", "=3"], "write KEY=VALUE"),
         (["apply", "a="], "write KEY=VALUE"),
-        (["apply", "a=nan"], "write KEY=VALUE"),
         (["apply", "a=1", "a=2"], "found a twice"),
         (["apply"], "Missing argument"),
         (["--objective", "greed"], "'energy'"),
@@ -142,3 +141,15 @@ def test_wrong_words_end_with_2_and_say_what_is_right(run, words, says):
     done = run(*words)
     assert done.exit_code == 2
     assert says in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_what_is_no_number_is_left_to_the_space():
+    """The daemon refuses it with what is allowed, as any other word."""
+    assert intents.parse_assignments(["a=nan", "b=inf", "c=1"]) == {"a": "nan", "b": "inf", "c": 1}
+
+
+def test_estimated_joules_are_said_to_be_so():
+    """A flag of the measurements becomes a word behind them."""
+    measured = {"energy_j": 1832.4, "energy_estimated": 1.0, "boot_s": 9.0}
+    assert wording.measurements(measured) == ["energy 1832 J (estimated)", "boot 9s"]
+    assert wording.measurements({"energy_j": 1832.4}) == ["energy 1832 J"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -146,8 +147,16 @@ async def test_ready_while_serving(api):
     assert await api.get("/readyz") == (200, {"status": "ok"})
 
 
-async def test_a_loop_that_hangs_is_not_healthy(api):
+async def test_a_loop_that_hangs_is_not_healthy(api, monkeypatch):
     """A process that lives is not enough: its loop must tick."""
+    hangs = asyncio.Event()
+
+    async def hang():
+        hangs.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(api.controller.loop, "tick", hang)
+    await hangs.wait()
     api.controller.loop.last_tick_s -= 3600
     status, body = await api.get("/healthz")
     assert status == 503

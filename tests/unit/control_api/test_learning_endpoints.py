@@ -64,6 +64,8 @@ async def test_trials_of_something_else_are_refused_with_both_names(api, header,
     [
         ([], "the file is empty"),
         (["no JSON"], "line 1 is no header"),
+        ([{"a": 1}], "line 1 is no header"),
+        ([[1]], "line 1 is no header"),
         ([HEADER | {"version": 7}], "found version 7 of the format, and this daemon reads 1"),
         (["HERE", line(measured={"energy_per_output_token_j": [-1, 0]})], "line 2 is no trial"),
         (["HERE", line(measured={"happiness": [1, 0]})], "line 2 is no trial"),

@@ -152,7 +152,7 @@ def test_no_server_exits_1(trace: Path):
     """With nobody at the address, one line says so and what to do."""
     result = CliRunner().invoke(app, [str(trace), "--url", "http://127.0.0.1:9"])
     assert result.exit_code == 1
-    assert "no OpenAI server answers at http://127.0.0.1:9" in result.stderr
+    assert "no OpenAI server answers at http://127.0.0.1:9 (Connection refused)" in result.stderr
     assert "--url" in result.stderr
 
 
