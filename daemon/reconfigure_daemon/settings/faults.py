@@ -25,6 +25,8 @@ _KINDS = {
     "dict": "a block of keys",
     "model": "a block of keys",
 }
+#: What a key counts, by the end of its name.
+_UNITS = {"_s": "seconds", "_days": "days", "_w": "watts", "_gib": "GiB"}
 _MISSING = {
     "values": "list the knob's values",
     "space": "name the knobs that may change",
@@ -112,7 +114,10 @@ def _allowed(error: ErrorDetails) -> str:
     kind = error["type"]
     if kind in _LIMITS:
         return _LIMITS[kind].format(**error["ctx"])
-    return _KINDS.get(kind.split("_", maxsplit=1)[0], error["msg"])
+    words = _KINDS.get(kind.split("_", maxsplit=1)[0], error["msg"])
+    name = dotted(path_of(error))
+    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), None)
+    return f"{words} of {unit}" if unit and words == "a number" else words
 
 
 def _way_out(error: ErrorDetails, path: KeyPath) -> str:

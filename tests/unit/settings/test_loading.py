@@ -66,6 +66,7 @@ FAULTS = [
     ("engine: {port: yes}", "engine.port: found 'yes'", "a whole number"),
     ("engine: {port: '8000'}", "engine.port: found '8000'", "a whole number"),
     ("engine: {port: true}", "engine.port: found true", "a whole number"),
+    ("switch: {deadline_s: 5m}", "switch.deadline_s: found '5m'", "a number of seconds"),
     ("engine: {port: }", "engine.port: found nothing", "a whole number"),
     ("engine: {kind: vlm}", "engine.kind: found 'vlm'", "'vllm' or 'emulated'; did you mean 'vllm'?"),
     ("engine: {host: ''}", "engine.host: found ''", "a text that is not empty"),
