@@ -13,13 +13,9 @@ from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enf
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
 from reconfigure_daemon.settings.model import Settings
-from reconfigure_policies.change_detection import usual_context
-from reconfigure_policies.decision import redecide
-from reconfigure_policies.decision.canary import Verdict, judge
 from reconfigure_policies.decision.governor import GOVERNED_KNOBS
-from reconfigure_policies.decision.own_changes import after_canary, after_window, free_at
-from reconfigure_policies.decision.redeciding import after_canary_decision
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.own_changes import after_window
+from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary
 from reconfigure_policies.decision.watch import answered, with_occasion
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
@@ -162,34 +158,25 @@ class Redeciding:
             return None
         settings, own = self._settings(), self._orders.state.own
         space, terms = space_and_enforced(settings, state)[0], settings.decision.to_domain()
-        past = await self._journal.switch_measurements()
-        decision = redecide(occasion, snapshot, space, terms, own, past)
+        found = answer(occasion, snapshot, space, terms, own, await self._journal.switch_measurements())
         self._show(snapshot, space)
-        freely = redecide(occasion, snapshot, space, terms, replace(own, redeploys_at=()), past)
-        held_back = bool(freely.cold) and not decision.cold
-        self._again_at = free_at(own, snapshot.at, terms) if held_back else None
-        return decision
+        self._again_at = found.again_at
+        return found.decision
 
     async def _decide_on_canary(self, canary: Canary, state: HostState, snapshot: Snapshot) -> Decision | None:
         self._answering = None
         windows, settings = self._outlook.watch.canary_windows, self._settings()
         terms, space = settings.decision.to_domain(), space_and_enforced(settings, state)[0]
-        context = usual_context(windows)
-        judgement = judge(canary, windows, canary.expected, snapshot.slo, terms)
-        if judgement.verdict is Verdict.WATCHING or context is None:
+        context = canary_context(canary, windows, snapshot.slo, terms)
+        if context is None:
             return None
-        # The workload that the canary has met may not be the one it was chosen for.
         there, before = await self._outlook.of((canary.configuration, canary.before), context)
+        end = end_canary(canary, windows, (there, before), snapshot, space, terms, self._orders.state.own)
         expected = canary.expected if there is None else there.estimates
-        judgement = judge(canary, windows, expected, snapshot.slo, terms)
-        self._show_check(expected.get("energy_per_output_token_j"), judgement.energy_per_output_token_j)
-        no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False)
-        own = self._orders.state.own
-        decision = after_canary_decision(judgement, snapshot, space, own, no_way_back)
-        held = True if judgement.verdict is Verdict.HELD else None if no_way_back is not None else False
-        await self._orders.remember(after_canary(own, held, snapshot.at, terms))
+        self._show_check(expected.get("energy_per_output_token_j"), end.judgement.energy_per_output_token_j)
+        await self._orders.remember(end.own)
         self._remind("its canary ended")
-        return decision
+        return end.decision
 
     def _show_check(self, expected: Estimate | None, measured: float | None) -> None:
         if expected is not None and measured is not None:

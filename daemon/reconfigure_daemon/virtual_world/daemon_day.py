@@ -11,17 +11,14 @@ from reconfigure_daemon.emulated_engine.model import model_for
 from reconfigure_daemon.virtual_world.forecasting import ForecastError, ImperfectForecaster
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import Served, WindowModel
-from reconfigure_policies.change_detection import usual_context
-from reconfigure_policies.decision import DecisionTerms, redecide
-from reconfigure_policies.decision.canary import Verdict, judge
-from reconfigure_policies.decision.own_changes import after_canary, after_decision, after_window, free_at
-from reconfigure_policies.decision.redeciding import after_canary_decision
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision import DecisionTerms
+from reconfigure_policies.decision.own_changes import after_decision, after_window
+from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary
 from reconfigure_policies.decision.watch import Watch, answered, with_occasion
 from reconfigure_policies.decision.watch import after_window as watched
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind, Snapshot
-from reconfigure_policies.domain.history import DecisionRecord, OwnChanges, SwitchMeasurement
+from reconfigure_policies.domain.history import Canary, DecisionRecord, OwnChanges, SwitchMeasurement
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
 from reconfigure_policies.domain.shift import WorkloadShift
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
@@ -187,36 +184,28 @@ class _VirtualDaemon:
 
     def _decide(self) -> Decision | None:
         if self._own.canary is not None and not self._watch.is_urgent:
-            return self._decide_on_canary()
+            return self._decide_on_canary(self._own.canary)
         occasion = self._watch.occasion
         snapshot = self._snapshot()
         if occasion is None or not snapshot.forecasts:
             return None
         self._watch = answered(self._watch)
-        space, terms = self._orders.space, self._orders.terms
-        decision = redecide(occasion, snapshot, space, terms, self._own, self._past)
-        freely = redecide(occasion, snapshot, space, terms, replace(self._own, redeploys_at=()), self._past)
-        if freely.cold and not decision.cold:
-            self._again_at = free_at(self._own, self._now_s, terms)
-        return decision
+        found = answer(occasion, snapshot, self._orders.space, self._orders.terms, self._own, self._past)
+        self._again_at = found.again_at
+        return found.decision
 
-    def _decide_on_canary(self) -> Decision | None:
-        canary = self._own.canary
-        assert canary is not None, "asked only while there is one"
+    def _decide_on_canary(self, canary: Canary) -> Decision | None:
         windows, slo, terms = self._watch.canary_windows, self._orders.slo, self._orders.terms
-        judgement = judge(canary, windows, canary.expected, slo, terms)
-        context = usual_context(windows)
-        if judgement.verdict is Verdict.WATCHING or context is None:
+        context = canary_context(canary, windows, slo, terms)
+        if context is None:
             return None
         known = {each.configuration: each for each in self._forecaster.forecasts(context, with_throughput=False)}
-        judgement = judge(canary, windows, known[canary.configuration].estimates, slo, terms)
-        no_way_back = broken_limit(known[canary.before], slo, sure=False) if canary.before in known else None
-        space, snapshot = self._orders.space, self._without_forecasts()
-        decision = after_canary_decision(judgement, snapshot, space, self._own, no_way_back)
-        held = True if judgement.verdict is Verdict.HELD else None if no_way_back is not None else False
-        self._own = after_canary(self._own, held, self._now_s, terms)
+        forecasts = known.get(canary.configuration), known.get(canary.before)
+        snapshot = self._without_forecasts()
+        end = end_canary(canary, windows, forecasts, snapshot, self._orders.space, terms, self._own)
+        self._own = end.own
         self._watch = with_occasion(self._watch, "its canary ended")
-        return decision
+        return end.decision
 
     def _snapshot(self) -> Snapshot:
         snapshot, usual, busiest = self._without_forecasts(), self._watch.usual, self._watch.busiest
