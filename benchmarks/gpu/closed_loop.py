@@ -3,8 +3,9 @@
     python -m benchmarks.gpu.closed_loop [--trials 40] [--rounds 4] [--rate 10] [--quick]
 
 As `benchmarks.closed_loop`, on a Mistral-7B shape with random weights, from 256 sequences and 8192 tokens without a
-pace, which are close to vLLM's own defaults. A trial takes about 8 s and a boot 10 to 60 s: with 40 trials the whole
-takes about 15 minutes, with `--trials 20 --rounds 2` about 9. Energy is the GPU's own counter, over the whole session.
+pace, which are close to vLLM's own defaults. A trial takes about 8 s, a boot 10 to 60 s and the replay 4 minutes: with
+40 trials the whole takes about 17 minutes, with `--trials 12 --rounds 2` about 9. Nothing is written before the end.
+Energy is the GPU's own counter, over the whole session.
 """
 
 from __future__ import annotations

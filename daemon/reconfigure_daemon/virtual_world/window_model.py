@@ -14,8 +14,9 @@ from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.step_cost import Setting, SteadyState, StepCostModel, Workload, steady_state
 from reconfigure_policies.step_cost.rhythm import Z99
 
-#: Share of the capacity at which an engine works off what it could not serve at once.
-_FULL = 0.95
+#: Shares of the capacity at which an engine works off what it could not serve at once: the first that has a steady
+#: state. Between paced and flat out the theory finds none for some rates below the highest that it finds one for.
+_FULL = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
 
 _HALVINGS = 12
 
@@ -107,13 +108,20 @@ class WindowModel:
         finished = min(waiting, capacity_rps * traffic.duration_s)
         left = waiting - finished
         wait_s = (backlog + left) / 2 / capacity_rps
-        full = self.steady(_at_rate(workload, _FULL * capacity_rps), configuration)
+        full = self._full(workload, configuration, capacity_rps)
         busy = finished / (capacity_rps * traffic.duration_s)
         idle_w = model_for(configuration, self.base).idle_power_w
         energy_j = traffic.duration_s * (busy * full.power_w + (1 - busy) * idle_w)
         late = self.slo.ttft_s is not None and wait_s > self.slo.ttft_s
         met = 0.0 if late else traffic.arrivals * self.attainment(full)
         return Served(energy_j, met, finished, full, left)
+
+    def _full(self, workload: Workload, configuration: Configuration, capacity_rps: float) -> SteadyState:
+        for share in _FULL:
+            state = self.steady(_at_rate(workload, share * capacity_rps), configuration)
+            if isfinite(state.power_w):
+                break
+        return state
 
     def _capacity_rps(self, workload: Workload, configuration: Configuration) -> float:
         low, high = 0.0, max(1.0, workload.arrival_rate_rps)

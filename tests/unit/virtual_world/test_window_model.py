@@ -95,3 +95,14 @@ def test_a_plan_is_cut_into_half_minutes():
     ]
     (whole,) = merged(windows, 3)
     assert (whole.duration_s, whole.arrivals, whole.prompt_tokens) == (90, 9, 1350)
+
+
+def test_what_an_overloaded_window_costs_is_a_number():
+    """Also where theory has no steady state a little below the capacity, between paced and flat out."""
+    arrivals = 3645
+    window = WindowTraffic(30.0, arrivals, 602 * arrivals, 178.7 * arrivals, 12_086)
+    chosen = configuration(max_num_seqs=512, tensor_parallel_size=1, pacing_interval_s=0.04)
+    served = WindowModel(SLO).serve(window, chosen)
+    assert served.backlog > 0
+    assert 0 < served.energy_j < 30 * 2000
+    assert served.slo_met == 0
