@@ -128,8 +128,8 @@ class DaemonAlreadyRuns(ReconfigureError):
     def __init__(self, pid: str, runtime: Path) -> None:
         self.pid = pid
         super().__init__(
-            f"a controller with pid {pid} already runs on {runtime}; stop it (kill {pid}), or give this one its own "
-            "paths.runtime, paths.state and ports in config.yaml"
+            f"a controller with pid {pid} already runs on {runtime}; stop it (kill {pid}; its engine serves on), or "
+            "give a second one its own paths.runtime, paths.state and ports in config.yaml"
         )
 
 
