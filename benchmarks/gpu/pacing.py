@@ -21,11 +21,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.gpu.energy_track import SAMPLE_S, EnergyTrack
 from benchmarks.gpu.recording import Recorder
 from benchmarks.gpu.server import engine_changes, model_folder, target_of, use_environment
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_most, shown
 from benchmarks.harness.trace import plan_of
@@ -81,7 +81,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     async with Daemon(arguments.engine, model, engine_changes(pacing=arguments.paces)) as daemon:
         console.print("the engine serves")
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
-        with EnergyTrack() as energy:
+        with track_of_gpus() as energy:
             idle_w = await idle_power_w(energy)
             prompts_w = await prompts_power_w(daemon, energy, arguments)
             console.print(f"idle {idle_w:.0f} W, with prompts alone {prompts_w:.0f} W")
@@ -94,7 +94,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
 async def idle_power_w(energy: EnergyTrack, duration_s: float = 5.0) -> float:
     """Mean power of an engine that has nothing to do."""
     began_s = time.monotonic()
-    await asyncio.sleep(duration_s + 3 * SAMPLE_S)
+    await asyncio.sleep(duration_s + SETTLING_S)
     return energy.joules_between(began_s, began_s + duration_s) / duration_s
 
 
@@ -105,7 +105,7 @@ async def prompts_power_w(daemon: Daemon, energy: EnergyTrack, arguments: argpar
     plan = plan_of(arguments.trace, options)
     began_s = time.monotonic()
     await replay_trace(plan.requests, target_of(arguments.engine, daemon.engine_url, arguments.seed + 1))
-    await asyncio.sleep(max(0.0, began_s + length_s - time.monotonic()) + 3 * SAMPLE_S)
+    await asyncio.sleep(max(0.0, began_s + length_s - time.monotonic()) + SETTLING_S)
     return energy.joules_between(began_s, began_s + length_s) / length_s
 
 

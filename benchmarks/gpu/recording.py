@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from benchmarks.gpu.energy_track import EnergyTrack
+from benchmarks.harness.energy_track import EnergyTrack
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.ports import EngineHost, HostState, TelemetryBatch
 from reconfigure_policies.decision.governor import EngineReading, EngineSample, sample_between

@@ -1,10 +1,11 @@
 """Throughput of a full engine: the daemon under the throughput objective against stock `vllm serve`, on one GPU.
 
-    python -m benchmarks.gpu.saturated [--requests 600] [--repeats 3] [--caps 256 512] [--quick]
+    python -m benchmarks.gpu.saturated [--requests 600] [--repeats 3] [--with kv_cache_dtype=fp8] [--quick]
 
 All requests arrive at once, with the lengths of Azure's conversations; output tokens count from the moment when a fifth
 of them has come until four fifths have: the queue is full in between. The arms take turns, in alternating order. Both
-servers stand on the card; the one that has nothing to do takes no time from the other.
+servers stand on the card; the one that has nothing to do takes no time from the other. What the throughput objective
+may use beyond stock's arguments is named by `--with`: an operator's space decides that as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.gpu.server import engine_changes, model_folder, stock_arm, target_of, use_environment
+from benchmarks.gpu.server import DEFAULTS, engine_changes, model_folder, stock_arm, target_of, use_environment
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.rows import Row, at_least, exactly, shown
@@ -39,7 +40,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
-    changes = engine_changes(caps=arguments.caps, sections={"start_objective": "throughput"})
+    further = dict(pair.split("=", 1) for pair in arguments.further)
+    sections = {"start_objective": "throughput"}
+    changes = engine_changes(caps=arguments.caps, sections=sections, throughput=further)
     async with stock_arm(arguments.engine, model, folder) as stock, Daemon(arguments.engine, model, changes) as daemon:
         console.print("stock vLLM and the daemon serve")
         arms = {"stock": stock, "daemon": daemon.engine_url}
@@ -54,7 +57,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                 if number >= 0:  # the first round only warms both up
                     rates[arm].append(rate_tps)
                     failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
-    return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), [], {"output_tokens_per_s": rates})
+    beyond = " ".join(arguments.further) or "nothing"
+    notes = [f"The throughput objective has {beyond} beyond stock's arguments, and a cap of {arguments.caps[-1]}."]
+    return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), notes, {"output_tokens_per_s": rates})
 
 
 def at_once(arguments: argparse.Namespace, count: int) -> list[PlannedRequest]:
@@ -95,7 +100,9 @@ def main() -> int:
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
     parser.add_argument("--repeats", type=int, default=3, help="runs per arm (default: 3)")
-    parser.add_argument("--caps", type=int, nargs="+", default=[256, 512], help="running caps; the largest is used")
+    parser.add_argument("--with", dest="further", nargs="*", default=[], metavar="KNOB=VALUE",
+                        help=f"for the throughput objective: {', '.join(DEFAULTS)}")  # fmt: skip
+    parser.add_argument("--caps", type=int, nargs="+", default=[256, 1024], help="running caps; the largest is used")
     return command.run("gpu.saturated", parser, measure)
 
 

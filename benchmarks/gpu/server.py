@@ -28,16 +28,15 @@ ENVIRON = {
     "VLLM_LOGGING_LEVEL": "WARNING",
 }
 
-#: Arguments that every arm has alike; less than half of the card, so that two servers stand on it.
+#: Arguments that every arm has alike: less than half of the card, so that two servers stand on it, and a given KV
+#: cache, so that a boot does not measure the memory that the other server holds.
 SHARED: Mapping[str, Any] = {
     "load_format": "dummy",
     "max_model_len": 16384,
     "gpu_memory_utilization": 0.4,
+    "kv_cache_memory_bytes": 36 * 2**30,
     "served_model_name": SERVED_NAME,
 }
-
-#: KV cache of the daemon's core: given, a boot does not measure the memory that the other server holds.
-KV_CACHE_BYTES = 36 * 2**30
 
 #: What a stock `vllm serve` enforces of the hot knobs, as one configuration of the daemon's space.
 FASTEST: Mapping[str, Any] = {
@@ -47,6 +46,10 @@ FASTEST: Mapping[str, Any] = {
     "block_size": 16,
     "long_prefill_token_threshold": 0,
 }
+
+
+#: What vLLM does without these arguments, as a space names it.
+DEFAULTS: Mapping[str, Any] = {"kv_cache_dtype": "auto", "quantization": "none"}
 
 
 def use_environment() -> None:
@@ -65,19 +68,29 @@ def engine_changes(
     caps: Sequence[int] = (64, 128, 256),
     block_size: int = 16,
     sections: Mapping[str, Any] | None = None,
+    throughput: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Changes to the shipped `config.yaml`: this engine, a space around the stock setting, and further sections."""
-    arguments = {**SHARED, "kv_cache_memory_bytes": KV_CACHE_BYTES}
+    """Changes to the shipped `config.yaml`: this engine, a space around the stock setting, and further sections.
+
+    Args:
+        pacing: intervals of the space.
+        caps: running caps of the space, the largest last.
+        block_size: of the objectives.
+        sections: of the settings.
+        throughput: further knobs with their values for the throughput objective; others leave them at vLLM's default.
+    """
     fastest = {**FASTEST, "max_num_seqs": caps[-1], "block_size": block_size}
+    further = throughput or {}
     return {
-        "engine": {"arguments": arguments},
+        "engine": {"arguments": dict(SHARED)},
         "space": {
+            **{name: {"values": [DEFAULTS[name], value]} for name, value in further.items()},
             "pacing_interval_s": {"values": sorted(pacing), "default": 0},
             "block_size": {"values": sorted({16, 32, block_size}), "default": block_size},
             "max_num_seqs": {"values": list(caps), "default": caps[-1]},
             "max_num_batched_tokens": {"values": [512, 1024, 2048, 4096, 8192], "default": 8192},
         },
-        "objectives": {"energy": fastest, "throughput": fastest, "balanced": fastest},
+        "objectives": {"energy": fastest, "throughput": {**fastest, **further}, "balanced": fastest},
         "start_objective": "energy",
         **(sections or {}),
     }

@@ -27,12 +27,12 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from benchmarks.gpu.energy_track import SAMPLE_S, EnergyTrack
 from benchmarks.gpu.recording import Recorder
 from benchmarks.gpu.server import engine_changes, model_folder, stock_arm, target_of, use_environment
 from benchmarks.harness import command
 from benchmarks.harness.command import result_of
 from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, shown
 from benchmarks.harness.statistics import paired_ratio
@@ -125,7 +125,7 @@ class Bench:
         run = await replay_trace(plan.requests, target, stop=stop)
         cores = (sum(controller.cpu_times()[:2]) - used_s) / (time.monotonic() - began_s)
         host = await self.daemon.host()
-        await asyncio.sleep(3 * SAMPLE_S)
+        await asyncio.sleep(SETTLING_S)
         judged = self.judge(number, tpot_limit_s, run, began_s, length_s)
         if tpot_limit_s is not None:
             pace_s = float(host.enforced["pacing_interval_s"])
@@ -186,7 +186,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     ):
         console.print("stock vLLM and the daemon serve")
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
-        with EnergyTrack() as energy:
+        with track_of_gpus() as energy:
             async with Recorder(host, energy, arguments.recording):
                 slices = [Slice.of_json(kept) for kept in earlier]
                 bench = Bench(arguments, console, daemon, stock_url, energy, slices)
@@ -221,9 +221,11 @@ def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: 
 
 
 def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
-    """One limit against stock, over the rounds that have both."""
+    """One limit against stock, over the rounds that have both; nothing before the first of them is whole."""
     stock = {s.round: s for s in slices if s.tpot_limit_s is None}
     pairs = [(stock[s.round], s) for s in slices if s.tpot_limit_s == limit_s and s.round in stock]
+    if not pairs:
+        return []
     ratio = paired_ratio([ours.joules_per_token for _, ours in pairs], [s.joules_per_token for s, _ in pairs])
     minutes = [m / n for s, ours in pairs for m, n in zip(ours.minutes, s.minutes, strict=False)]
     counted = sum(ours.seen.requests for _, ours in pairs)

@@ -8,9 +8,22 @@ from bisect import bisect_left
 from types import TracebackType
 from typing import Self
 
+from reconfigure_daemon.metering import build_meter
 from reconfigure_daemon.ports import EnergyMeter
+from reconfigure_daemon.settings.model import MeteringSettings
 
 SAMPLE_S = 0.005
+
+#: A GPU's counter has moved at the latest after this long.
+SETTLING_S = 0.3
+
+#: Sharp enough beside windows of many seconds, and a fraction of a processor where a reading takes milliseconds.
+GPU_SAMPLE_S = 0.02
+
+
+def track_of_gpus() -> EnergyTrack:
+    """Of every GPU of the machine, idle ones included; an estimate where there is none."""
+    return EnergyTrack(build_meter(MeteringSettings(rapl="off"), busy=lambda: 0.0), GPU_SAMPLE_S)
 
 
 class EnergyTrack:
@@ -46,7 +59,7 @@ class EnergyTrack:
 
     def joules_between(self, from_s: float, to_s: float) -> float:
         """Joules from one monotonic moment to another, both inside the track; see `settled`."""
-        return self._joules_at(to_s) - self._joules_at(from_s)
+        return self.joules_at(to_s) - self.joules_at(from_s)
 
     def settled(self, moment_s: float) -> bool:
         """Whether the counter has moved since a moment, so that joules up to it are known."""
@@ -59,7 +72,8 @@ class EnergyTrack:
                 self._joules.append(energy_j)
                 self._times_s.append(time.monotonic())  # last, since readers go by it
 
-    def _joules_at(self, moment_s: float) -> float:
+    def joules_at(self, moment_s: float) -> float:
+        """Joules up to a monotonic moment; beyond the counter's last move, at the power before it."""
         moves = len(self._times_s)
         if moves < 2:
             return self._joules[0]

@@ -18,6 +18,7 @@ from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.configuration import ConfigurationSpace, KnobValue, Tier
 
 SCHEDULER = "reconfigure_daemon.engine_host.hot_scheduler"
+NO_QUANTIZATION = "none"  # as written in a space; vLLM wants the argument left out
 BOOTED_AT_MAXIMUM = ("max_num_seqs", "max_num_batched_tokens")
 
 
@@ -77,8 +78,12 @@ def profiler(folder: Path) -> dict[str, Any]:
 
 
 def cold_values(space: ConfigurationSpace, configuration: Mapping[str, KnobValue]) -> dict[str, KnobValue]:
-    """The part of a configuration that a core is booted with."""
-    return {name: value for name, value in configuration.items() if space.knob(name).tier is Tier.COLD}
+    """The part of a configuration that a core is booted with, but for `quantization` where it is none."""
+    return {
+        name: value
+        for name, value in configuration.items()
+        if space.knob(name).tier is Tier.COLD and (name, value) != ("quantization", NO_QUANTIZATION)
+    }
 
 
 def boot_maxima(space: ConfigurationSpace) -> dict[str, KnobValue]:

@@ -46,6 +46,14 @@ def test_a_core_boots_with_the_largest_hot_values():
     assert line[line.index("--block-size") + 1] == "32"
 
 
+def test_a_space_may_say_that_nothing_is_quantised():
+    """VLLM has no word for it: the argument is left out."""
+    words = {"values": ["none", "fp8"]}
+    assert "--quantization" not in command_line({**SPACE, "quantization": words})
+    line = command_line({**SPACE, "quantization": {**words, "default": "fp8"}})
+    assert line[line.index("--quantization") + 1] == "fp8"
+
+
 def test_vllm_understands_graph_modes_drafts_and_the_profiler():
     """What is put into its JSON arguments is what its own parser then finds there."""
     space = {"cudagraph_mode": {"values": ["FULL", "NONE"]}, "speculative": {"values": ["ngram:3"]}}
