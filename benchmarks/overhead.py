@@ -2,9 +2,9 @@
 
     python -m benchmarks.overhead [--quick]
 
-In each round both servers are started afresh, with the same arguments and the same model, the one or the other first.
-Then one idles while the other is measured, and the order within each pair alternates, so that a machine that drifts
-favours neither. Ours is the whole product: vLLM on the core router, with its controller watching.
+In each round each server is started afresh, with the same arguments and the same model, and has the machine for itself
+while it is measured; which of the two comes first alternates, so that a machine that drifts favours neither. Ours is
+the whole product: vLLM on the core router, with its controller watching.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SPARSE = equal_requests(24, prompt_tokens=128, output_tokens=4, spacing_s=0.5)
 
 @dataclass(slots=True)
 class Arm:
-    """One kind of server and what was measured on it, one value per pair."""
+    """One kind of server and what was measured on it, one value per run."""
 
     url: str = ""
     model: str = ""
@@ -57,31 +57,32 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     """Alternate between the two servers."""
     if arguments.engine == "emulated":
         raise RequestInvalid("an emulated engine has no plain vLLM beside it to compare with; leave --engine out")
-    rounds, pairs = (1, 2) if arguments.quick else (arguments.rounds, arguments.pairs)
+    rounds, runs = (1, 2) if arguments.quick else (arguments.rounds, arguments.runs)
     ours, theirs = Arm(), Arm()
     for number in range(rounds):
         daemon = Daemon(arguments.engine, arguments.model)
-        async with AsyncExitStack() as servers:
-            if number % 2 == 0:
-                await servers.enter_async_context(daemon)
-            await theirs.move_to(await servers.enter_async_context(stock_server(daemon.settings, daemon.folder)))
-            if number % 2 == 1:
-                await servers.enter_async_context(daemon)
-            await ours.move_to(daemon.engine_url)
-            await measure_pairs(ours, theirs, pairs, number, console)
+        for each in (ours, theirs) if number % 2 == 0 else (theirs, ours):
+            async with AsyncExitStack() as servers:
+                if each is ours:
+                    await servers.enter_async_context(daemon)
+                    await ours.move_to(daemon.engine_url)
+                else:
+                    await theirs.move_to(
+                        await servers.enter_async_context(stock_server(daemon.settings, daemon.folder))
+                    )
+                await measure_runs(each, runs)
+            console.print(
+                f"round {number + 1} of {rounds}, {'ours' if each is ours else 'plain'}: {in_words(each, runs)}"
+            )
     return findings(ours, theirs, rounds)
 
 
-async def measure_pairs(ours: Arm, theirs: Arm, pairs: int, number: int, console: Console) -> None:
-    """One round on two fresh servers."""
-    for each in (ours, theirs):  # what the first requests allocate belongs to no pair
-        await run(each, BURST, seed=0)
-        await run(each, SPARSE[:4], seed=1)
-    for pair in range(pairs):
-        order = (ours, theirs) if (pair + number) % 2 == 0 else (theirs, ours)
-        for each in order:
-            await measure_once(each, seed=2 + pair)
-        console.print(f"round {number + 1}, pair {pair + 1} of {pairs}: {in_words(ours)} against {in_words(theirs)}")
+async def measure_runs(each: Arm, runs: int) -> None:
+    """All runs on one fresh server."""
+    await run(each, BURST, seed=0)  # what the first requests allocate belongs to no run
+    await run(each, SPARSE[:4], seed=1)
+    for number in range(runs):
+        await measure_once(each, seed=2 + number)
 
 
 async def measure_once(each: Arm, seed: int) -> None:
@@ -99,9 +100,9 @@ async def run(each: Arm, requests: Sequence[PlannedRequest], seed: int) -> Repla
     return ended
 
 
-def in_words(each: Arm) -> str:
-    """The latest run of a server."""
-    return f"{each.throughput_tps[-1]:.0f} tokens/s, TTFT {1000 * each.ttft_p50_s[-1]:.1f} ms"
+def in_words(each: Arm, runs: int) -> str:
+    """The latest runs of a server."""
+    return f"{median(each.throughput_tps[-runs:]):.0f} tokens/s, TTFT {1000 * median(each.ttft_p50_s[-runs:]):.1f} ms"
 
 
 def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
@@ -144,8 +145,8 @@ def interval_rows(what: str, ratio: PairedRatio) -> list[Row]:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="fresh starts of both servers (default: 3)")
-    parser.add_argument("--pairs", type=int, default=4, help="pairs of runs in each round (default: 4)")
+    parser.add_argument("--rounds", type=int, default=4, help="fresh starts of both servers (default: 4)")
+    parser.add_argument("--runs", type=int, default=3, help="runs on each server in each round (default: 3)")
     return command.run("overhead", parser, measure)
 
 
