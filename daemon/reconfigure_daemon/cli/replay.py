@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -67,7 +68,18 @@ class ReportUnwritable(ReconfigureError):
 
 
 def server_root(url: str) -> str:
-    """A server's address without the `/v1` that OpenAI clients are given with it."""
+    """A server's address without the `/v1` that OpenAI clients are given with it.
+
+    Raises:
+        RequestInvalid: if it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise RequestInvalid(f"found the address {url!r}; write one such as http://127.0.0.1:8000")
     return url.rstrip("/").removesuffix("/v1")
 
 

@@ -11,7 +11,15 @@ import typer
 
 from reconfigure_daemon.cli import output
 from reconfigure_daemon.cli.options import AsJson
-from reconfigure_daemon.cli.replay_options import Limit, MaxOutputTokens, MaxPromptTokens, Sample, Start, positive
+from reconfigure_daemon.cli.replay_options import (
+    Limit,
+    MaxOutputTokens,
+    MaxPromptTokens,
+    Sample,
+    SkipBad,
+    Start,
+    positive,
+)
 from reconfigure_daemon.cli.settings_check import DEFAULT_CONFIG
 from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.errors import RequestInvalid
@@ -60,7 +68,16 @@ class _Simulated:
 
 
 def simulate(
-    trace: Annotated[Path, typer.Option("--trace", help="Azure, Mooncake, ServeGen or BurstGPT trace, plain or .gz.")],
+    trace: Annotated[
+        Path,
+        typer.Option(
+            "--trace",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Azure, Mooncake, ServeGen or BurstGPT trace, plain or .gz.",
+        ),
+    ],
     config: Annotated[Path, typer.Option(envvar="RECONFIGURE_CONFIG", help="The settings file.")] = DEFAULT_CONFIG,
     objective: Annotated[
         Objective | None, typer.Option("--objective", "-o", help="Instead of start_objective of the settings.")
@@ -74,6 +91,7 @@ def simulate(
     ] = 1.0,
     max_prompt_tokens: MaxPromptTokens = None,
     max_output_tokens: MaxOutputTokens = None,
+    skip_bad: SkipBad = False,
     seed: Annotated[int, typer.Option(help="Of forecast errors and noise; the same seed gives the same day.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -91,7 +109,7 @@ def simulate(
         max_prompt_tokens=max_prompt_tokens,
         max_output_tokens=max_output_tokens,
     )
-    reader = TraceReader(trace)
+    reader = TraceReader(trace, skip_bad=skip_bad)
     plan = plan_replay(reader, options)
     reader.check()
     simulated = _simulated(settings, plan, objective or settings.start_objective, times, seed)

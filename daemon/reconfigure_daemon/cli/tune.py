@@ -15,7 +15,7 @@ from reconfigure_daemon.cli.answers import parsed
 from reconfigure_daemon.cli.control_api_client import ControlApiClient
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
 from reconfigure_daemon.cli.output import EXIT_FAILED, console, print_json, side_console
-from reconfigure_daemon.cli.replay_options import Limit, MaxOutputTokens, MaxPromptTokens, Sample, Start
+from reconfigure_daemon.cli.replay_options import Limit, MaxOutputTokens, MaxPromptTokens, Sample, SkipBad, Start
 from reconfigure_daemon.cli.tune_progress import shown_session
 from reconfigure_daemon.control_api.tuning_messages import TuningView
 from reconfigure_daemon.errors import ReconfigureError
@@ -45,6 +45,7 @@ def tune(
     sample: Sample = 1.0,
     max_prompt_tokens: MaxPromptTokens = None,
     max_output_tokens: MaxOutputTokens = None,
+    skip_bad: SkipBad = False,
     window: options.Window = 10.0,
     settle: options.Settle = 3.0,
     despite_traffic: options.DespiteTraffic = False,
@@ -79,7 +80,7 @@ def tune(
             "recorded": recorded,
         }
         if trace is not None:
-            request |= _workload(trace, start, limit, sample, max_prompt_tokens, max_output_tokens, rate)
+            request |= _workload(trace, start, limit, sample, max_prompt_tokens, max_output_tokens, rate, skip_bad)
         api.send("/v1/tune", json.dumps(request).encode(), _PATIENCE_S)
     view = _follow(api, quiet=as_json)
     _show_end(view, plots, as_json=as_json)
@@ -95,13 +96,14 @@ def _workload(
     max_prompt_tokens: int | None,
     max_output_tokens: int | None,
     rate: float | None,
+    skip_bad: bool,
 ) -> dict[str, Any]:
     """Lengths and mean rate of a stretch of a trace; the daemon gets nothing else of it."""
     from reconfigure_daemon.load_generation.plan import PlanOptions, plan_replay
     from reconfigure_daemon.load_generation.trace import TraceInvalid
     from reconfigure_daemon.load_generation.trace_reader import TraceReader
 
-    reader = TraceReader(trace)
+    reader = TraceReader(trace, skip_bad=skip_bad)
     selected = PlanOptions(
         start_s=start,
         limit_s=limit,

@@ -61,7 +61,7 @@ class TraceReader:
     def check(self) -> None:
         """Raise `TraceInvalid` if bad lines were met and are not to be skipped."""
         if self.faults and not self._skip_bad:
-            raise TraceInvalid([*self.faults, "nothing was sent; mend these lines, or leave them out with --skip-bad"])
+            raise TraceInvalid([*self.faults, "nothing was done; mend these lines, or leave them out with --skip-bad"])
 
     def _recognise(self, first_line: str) -> tuple[TraceFormat, LineParser]:
         for trace_format in FORMATS:

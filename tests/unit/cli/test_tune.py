@@ -1,6 +1,7 @@
 """`reconfigure tune`: what is asked of the daemon, and what is shown."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -91,6 +92,18 @@ def test_a_trace_of_nothing_is_refused(run, daemon, trace):
     done = run("tune", "--trace", trace, "--start", "1h")
     assert done.exit_code == 1
     assert "nothing of it is left to offer" in done.stderr
+
+
+def test_a_trace_with_a_bad_line_is_refused_unless_told_to_leave_it_out(run, daemon, trace):
+    """The line is named, and the way that is told is one that this verb has."""
+    with Path(trace).open("a") as lines:
+        lines.write("nonsense\n")
+    done = run("tune", "--trace", trace)
+    assert done.exit_code == 1
+    assert "trace.csv:7: found" in done.stderr
+    assert "--skip-bad" in done.stderr
+    assert daemon.tuned == []
+    assert run("tune", "--trace", trace, "--skip-bad").exit_code == 0
 
 
 def test_programs_get_the_session_as_one_document(run, daemon):

@@ -138,6 +138,8 @@ def test_tokens_out_compares_two_runs(run, tmp_path: Path):
         (("--report", "/no/such/folder/out.json"), "expected a file name in a folder"),
         (("--sample", "2"), "--sample"),
         (("--start", "9h"), "no request to send within"),
+        (("--url", "nonsense"), "found the address 'nonsense'; write one such as http://127.0.0.1:8000"),
+        (("--url", "http://[::1"), "found the address 'http://[::1'"),
     ],
 )
 def test_usage_errors_exit_2(run, server, arguments: tuple[str, ...], said: str):

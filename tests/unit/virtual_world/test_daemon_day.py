@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -147,9 +148,19 @@ def test_what_cannot_be_simulated_is_told(files, options, code, words):
 
 
 def test_a_trace_that_is_not_there_is_told(tmp_path):
-    """Like for `replay`."""
+    """As for `replay`: wrong usage, before anything is read."""
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG)
     result = CliRunner().invoke(app, ["simulate", "--config", str(config), "--trace", str(tmp_path / "none.csv")])
-    assert result.exit_code == 1
-    assert "cannot be read" in result.output
+    assert result.exit_code == 2
+    assert "does not exist" in result.output
+
+
+def test_bad_lines_of_a_trace_are_told_and_may_be_left_out(files):
+    """The way that is told is one that this verb has."""
+    trace = Path(files[-1])
+    trace.write_text(trace.read_text().replace("1.000,400,50", "1.000,many,50"))
+    refused = CliRunner().invoke(app, ["simulate", *files, "--limit", "10m"])
+    assert refused.exit_code == 1
+    assert "--skip-bad" in refused.output
+    assert CliRunner().invoke(app, ["simulate", *files, "--limit", "10m", "--skip-bad"]).exit_code == 0
