@@ -14,7 +14,7 @@ from reconfigure_policies.domain.workload import WorkloadWindow
 #: Windows until a first decision, and until one that could not wait is made again on what the workload has settled to.
 _FIRST, _SETTLED = 4, 10
 
-#: Windows in a row in which most requests miss the SLO: one may be a burst that is over before anything could be done.
+#: Windows in a row in which too many requests miss the SLO: one may be a burst that ends before anything could be done.
 _MISSING = 2
 
 #: Windows that tell what the workload is: ten minutes of half a minute each.
