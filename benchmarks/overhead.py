@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
@@ -67,9 +69,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                     await servers.enter_async_context(daemon)
                     await ours.move_to(daemon.engine_url)
                 else:
-                    await theirs.move_to(
-                        await servers.enter_async_context(stock_server(daemon.settings, daemon.folder))
-                    )
+                    folder = Path(servers.enter_context(TemporaryDirectory(prefix="reconfigure-stock-")))
+                    await theirs.move_to(await servers.enter_async_context(stock_server(daemon.settings, folder)))
                 await measure_runs(each, runs)
             console.print(
                 f"round {number + 1} of {rounds}, {'ours' if each is ours else 'plain'}: {in_words(each, runs)}"
@@ -122,9 +123,8 @@ def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
         notes=[
             f"Medians of {throughput.pairs} paired runs on {rounds} fresh starts of both servers; intervals are 95 % "
             "bootstrap intervals of the median.",
-            "On a CPU both have the engine host's OpenMP settings, "
-            + " ".join(f"{name}={value}" for name, value in openmp.DEFAULTS.items())
-            + ": vLLM's own leave one processor out.",
+            f"On a CPU both have one OpenMP thread on each core, and GOMP_SPINCOUNT={openmp.SPINS}: vLLM's own choice "
+            "leaves one core out.",
         ],
         details={
             "throughput_tps": {"ours": ours.throughput_tps, "plain": theirs.throughput_tps},

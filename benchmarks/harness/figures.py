@@ -16,6 +16,9 @@ VERDICTS = {True: "yes", False: "**no**"}
 #: A result is named like the module that measures it, but for these.
 MODULES = {"closed_loop_h200": "gpu.closed_loop"}
 
+#: Where `benchmarks.plots` puts its pictures.
+IMAGES = PROJECT / "docs" / "images"
+
 #: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
 _NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep"}
 _ALWAYS_SO = {"engine": "vllm", "model": "auto"}
@@ -81,8 +84,11 @@ def _section(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield f"    {command_of(result)}"
     yield ""
-    yield f"{_circumstances(result)}. {' '.join(result['notes'])}".strip()
+    yield f"{circumstances(result)}. {' '.join(result['notes'])}".strip()
     yield ""
+    if (IMAGES / f"{result['name']}.png").exists():
+        yield f"![{purpose(result['name'])}](../images/{result['name']}.png)"
+        yield ""
     yield "| what | found | must reach | met |"
     yield "|---|---:|---|---|"
     for row in result["rows"]:
@@ -97,7 +103,7 @@ def purpose(name: str) -> str:
     return doc.partition("\n")[0]
 
 
-def _circumstances(result: Mapping[str, Any]) -> str:
+def circumstances(result: Mapping[str, Any]) -> str:
     """What the figures depend on, in one line."""
     machine, versions, commit = result["machine"], result["versions"], result["commit"]
     code = f"commit {(commit['id'] or 'unknown')[:10]}{' with changes' if commit['dirty'] else ''}"

@@ -29,7 +29,7 @@ STOP_TIMEOUT_S = 60.0
 async def stock_server(settings: Settings, folder: Path) -> AsyncIterator[str]:
     """Plain vLLM on a port of its own, yielding its address, with the settings' default configuration.
 
-    Where it runs on the CPU it gets the engine host's OpenMP settings, too: by vLLM's own it would have fewer threads.
+    Where it runs on the CPU it gets the engine host's OpenMP settings, too: by vLLM's own it would have a thread less.
 
     Args:
         settings: the daemon's, whose model and engine arguments it shares.
@@ -41,7 +41,8 @@ async def stock_server(settings: Settings, folder: Path) -> AsyncIterator[str]:
     model = settings.engine.model if settings.engine.model != "auto" else str(prepare_small_model())
     own_port = settings.model_copy(update={"engine": settings.engine.model_copy(update={"port": free_port()})})
     line = command_line(own_port, settings.configuration_space().default(), model)
-    environ = {"VLLM_NO_USAGE_STATS": "1", **openmp.DEFAULTS}
+    bound = ",".join(map(str, openmp.processors()))
+    environ = {"VLLM_NO_USAGE_STATS": "1", "GOMP_SPINCOUNT": openmp.SPINS, openmp.CHOICE: bound}
     server = ServerProcess([sys.executable, "-m", SERVER, *line], folder / "stock.log", environ, folder)
     url = f"http://127.0.0.1:{own_port.engine.port}"
     try:

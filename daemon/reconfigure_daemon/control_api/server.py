@@ -49,6 +49,9 @@ _MOST_DAYS = 366
 #: What is being answered when the daemon ends may take this long.
 _SHUTDOWN_TIMEOUT_S = 2.0
 
+#: Connections that wait to be accepted. Beyond it the kernel drops them, and a probe in a flood comes again after 1 s.
+_BACKLOG = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Controller:
@@ -120,7 +123,7 @@ async def serve(controller: Controller, listener: socket.socket, token: str | No
     )
     application.cleanup_ctx.append(lambda _: limits.kept(runner))
     await runner.setup()
-    await web.SockSite(runner, listener).start()
+    await web.SockSite(runner, listener, backlog=_BACKLOG).start()
     return runner
 
 

@@ -107,13 +107,8 @@ def _set_knobs(core: Any, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(core: Any) -> dict[str, Any]:
-    scheduler = core.scheduler
-    return {
-        "enforced": scheduler.enforced_knobs(),
-        "running": len(scheduler.running),
-        "waiting": len(scheduler.waiting),
-        "steps": scheduler.step_totals(),
-    }
+    told: dict[str, Any] = core.scheduler.reading()
+    return told
 
 
 def _memory(core: Any) -> list[dict[str, int]]:
@@ -148,7 +143,7 @@ def fork_workers_on_cpu() -> None:
 
     if current_platform.is_cpu():
         multiproc_executor.get_mp_context = lambda: multiprocessing.get_context("fork")
-        openmp.obey_in_forked_workers()
+        openmp.settle_core()
 
 
 def die_with_parent() -> None:

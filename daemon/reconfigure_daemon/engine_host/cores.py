@@ -74,7 +74,8 @@ class CoreBooter:
         self._log_stats = log_stats
         self._next_id = 1
         os.environ[JOURNAL_VARIABLE] = str(self._journal)
-        openmp.set_defaults()
+        if vllm_names.runs_on_cpu():
+            openmp.set_defaults()
         self._give_vllm_a_socket_folder(runtime / "vllm-sockets")
 
     @staticmethod

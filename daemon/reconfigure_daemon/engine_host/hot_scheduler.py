@@ -173,9 +173,18 @@ class HotKnobs(_Above):
         self._steps.end(scheduler_output, time.monotonic())
         return outputs
 
-    def step_totals(self) -> dict[str, Any]:
-        """Sums over all steps so far, a `StepTotals` in plain values."""
-        return self._steps.totals(self._kv_capacity_tokens)
+    def reading(self) -> dict[str, Any]:
+        """Knobs in force, requests, and sums over all steps so far (a `StepTotals` in plain values).
+
+        Never in the middle of a plan, which may have set requests aside and lowered a cap for it.
+        """
+        with self._planning:
+            return {
+                "enforced": self.enforced_knobs(),
+                "running": len(self.running),
+                "waiting": len(self.waiting),
+                "steps": self._steps.totals(self._kv_capacity_tokens),
+            }
 
     def _plan_step(self, *args: Any, **kwargs: Any) -> Any:
         with self._planning:

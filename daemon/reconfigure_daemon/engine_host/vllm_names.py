@@ -71,6 +71,11 @@ def vllm_version() -> str | None:
         return None
 
 
+def runs_on_cpu() -> bool:
+    """Whether this vLLM computes on the CPU."""
+    return bool(resolve("vllm.platforms:current_platform").is_cpu())
+
+
 def resolve(name: str) -> Any:
     """The object behind `module:dotted.name`.
 
