@@ -49,10 +49,15 @@ def picture(result: Mapping[str, Any], path: Path) -> Path:
         axes.set_ylim(bottom=0)
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", alpha=0.3)
-    figure.suptitle(circumstances(result), fontsize=8, color="#555555")
+    figure.suptitle(circumstances(result) + driver(result), fontsize=8, color="#555555")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110, metadata={"Software": None})
     return path
+
+
+def driver(result: Mapping[str, Any]) -> str:
+    """The GPU's driver, as the end of a sentence; nothing without a GPU."""
+    return "".join(f", driver {gpu['driver']}" for gpu in result["machine"]["gpus"][:1])
 
 
 def draw_trace(left: Axes, right: Axes, result: Mapping[str, Any]) -> None:
