@@ -34,6 +34,13 @@ def text(driver, element_id):
     return driver.execute_script("return document.getElementById(arguments[0]).textContent", element_id)
 
 
+def agree(driver, shown, told):
+    """Wait until the page shows what the daemon tells: it may have decided since the page last asked."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(driver, PATIENCE_S, 0.1).until(lambda _: shown() == told(), "the page to say what the daemon says")
+
+
 def press(driver, *keys):
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -68,7 +75,7 @@ def test_it_shows_what_runs_and_why(browser, daemon):
     now = status(daemon)
     purposes = {"energy": "for least energy", "throughput": "for most throughput", "balanced": "between"}
     assert text(browser, "headline").startswith(f"Serving {purposes[now['objective']]}")
-    assert text(browser, "why") == now["last_decision"]["reason"].replace("`", "")
+    agree(browser, lambda: text(browser, "why"), lambda: status(daemon)["last_decision"]["reason"].replace("`", ""))
     assert text(browser, "served") == "An emulated engine: its figures are no measurements"
     until(browser, "document.querySelector('#power-more').textContent === 'an estimate, not measured'", "two readings")
     assert "by schedule quiet_hours" in text(browser, "next-change")
