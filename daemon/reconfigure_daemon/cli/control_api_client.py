@@ -7,8 +7,9 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from reconfigure_daemon.cli.addresses import address
 from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, RequestInvalid
 
 DEFAULT_URL = "http://127.0.0.1:9400"
@@ -39,15 +40,10 @@ class ControlApiClient:
     """Speaks to one daemon; a connection for each request."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
-        try:
-            self._port = parts.port
-        except ValueError:
-            self._port = 0
-        if parts.scheme not in ("http", "https") or not parts.hostname or self._port == 0:
-            raise RequestInvalid(f"found the address {url!r}; write one such as http://127.0.0.1:9400")
+        parts = address(url, DEFAULT_URL)
         self.url = url.rstrip("/")
-        self._tls, self._host, self._path = parts.scheme == "https", parts.hostname, parts.path.rstrip("/")
+        self._tls, self._host, self._port = parts.scheme == "https", str(parts.hostname), parts.port
+        self._path = parts.path.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, *, timeout_s: float = ANSWER_TIMEOUT_S, **query: Any) -> Any:

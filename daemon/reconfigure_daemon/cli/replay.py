@@ -9,12 +9,12 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
 
 from reconfigure_daemon.cli import output
+from reconfigure_daemon.cli.addresses import address
 from reconfigure_daemon.cli.control_api_client import DEFAULT_URL, read_token
 from reconfigure_daemon.cli.options import AsJson, TokenFile
 from reconfigure_daemon.cli.replay_options import (
@@ -73,13 +73,7 @@ def server_root(url: str) -> str:
     Raises:
         RequestInvalid: if it is none.
     """
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise RequestInvalid(f"found the address {url!r}; write one such as http://127.0.0.1:8000")
+    address(url, "http://127.0.0.1:8000")
     return url.rstrip("/").removesuffix("/v1")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from reconfigure_daemon.engine_host.boot_knobs import WITHIN_JSON, json_arguments
 from reconfigure_daemon.engine_host.public_paths import MIDDLEWARE
 from reconfigure_daemon.engine_host.small_model import NAME as SMALL_MODEL
+from reconfigure_daemon.engine_host.vllm_names import runs_on_cpu
 from reconfigure_daemon.errors import EngineUnavailable
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.configuration import ConfigurationSpace, KnobValue, Tier
@@ -58,10 +59,8 @@ def defaults(model: str) -> dict[str, Any]:
     Without a GPU vLLM's compiler is left out: with it a core boots for a minute instead of seconds, and 0.32.0 then
     answered nonsense where the same model, uncompiled, answered well (bfloat16, AMD EPYC, plain vLLM as well).
     """
-    from vllm.platforms import current_platform
-
     name = {"served_model_name": SMALL_MODEL} if model == "auto" else {}  # rather than the cache's long path
-    return {**name, **({"enforce_eager": True} if current_platform.is_cpu() else {})}
+    return {**name, **({"enforce_eager": True} if runs_on_cpu() else {})}
 
 
 def profiler(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from reconfigure_daemon.engine_host import openmp
+from reconfigure_daemon.engine_host import openmp, vllm_names
 
 JOURNAL_VARIABLE = "RECONFIGURE_CORE_JOURNAL"
 PR_SET_PDEATHSIG = 1
@@ -138,10 +138,9 @@ def fork_workers_on_cpu() -> None:
     vLLM spawns there, since forking a process that has used OpenMP hangs; a core that was itself forked from the
     pre-imported process has not used it yet. On CUDA vLLM forks by itself.
     """
-    from vllm.platforms import current_platform
     from vllm.v1.executor import multiproc_executor
 
-    if current_platform.is_cpu():
+    if vllm_names.runs_on_cpu():
         multiproc_executor.get_mp_context = lambda: multiprocessing.get_context("fork")
         openmp.settle_core()
 

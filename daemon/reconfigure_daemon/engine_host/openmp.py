@@ -26,8 +26,9 @@ def set_defaults() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if CHOICE not in os.environ:
         os.environ[CHOICE] = OURS
-        os.environ[AFFINITY] = " ".join(map(str, processors()))
-        os.environ[THREADS] = str(len(processors()))
+        own = processors()
+        os.environ[AFFINITY] = " ".join(map(str, own))
+        os.environ[THREADS] = str(len(own))
 
 
 def processors() -> list[int]:

@@ -62,11 +62,9 @@ class Rhythm:
         decode_s, prefill_s: seconds of a step without and with prefill.
         prompt_s: seconds of a step with one prompt in it.
         prefill_rate: steps with prefill each second.
-        prefill_tokens: prompt tokens of such a step.
         prefill_load: share of the time that prompts alone would need.
         requests: mean number of decoding requests, at all times.
         batch, kv_tokens: means while any request decodes.
-        beside, context: of these, what is in a step with prefill, too.
         arrival_rate: prompts, or chunks of them, each second.
         interval_s: the pacing interval.
     """
@@ -77,13 +75,10 @@ class Rhythm:
     prefill_s: float
     prompt_s: float
     prefill_rate: float
-    prefill_tokens: float
     prefill_load: float
     requests: float
     batch: float
     kv_tokens: float
-    beside: float
-    context: float
     arrival_rate: float
     interval_s: float
 
@@ -92,6 +87,16 @@ class Rhythm:
         """Share of the steps that compute prompts; flat out, these decode as well."""
         others = 1 / self.period_s - (0.0 if self.paced else self.prefill_rate)
         return self.prefill_rate / (self.prefill_rate + others)
+
+    @property
+    def beside(self) -> float:
+        """Of the batch, what is in a step with prefill, too."""
+        return 0.0 if self.paced else self.batch
+
+    @property
+    def context(self) -> float:
+        """The KV tokens of `beside`."""
+        return 0.0 if self.paced else self.kv_tokens
 
     @property
     def rested(self) -> float:
@@ -180,13 +185,10 @@ def _paced(
         prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), 0, 0),
         prompt_s=prompt_s,
         prefill_rate=steps,
-        prefill_tokens=tokens,
         prefill_load=rate * prompt_s,
         requests=crowd.requests,
         batch=crowd.batch,
         kv_tokens=crowd.kv_tokens,
-        beside=0.0,
-        context=0.0,
         arrival_rate=rate,
         interval_s=interval_s,
     )
@@ -218,13 +220,10 @@ def _flat_out(model: StepCostModel, workload: Workload, setting: Setting, crowd:
         prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), crowd.batch, crowd.kv_tokens),
         prompt_s=chunk_s,
         prefill_rate=share / period_s,
-        prefill_tokens=tokens,
         prefill_load=rate * (chunk_s - crowd.decode_s),
         requests=crowd.requests,
         batch=crowd.batch,
         kv_tokens=crowd.kv_tokens,
-        beside=crowd.batch,
-        context=crowd.kv_tokens,
         arrival_rate=rate,
         interval_s=setting.pacing_interval_s,
     )

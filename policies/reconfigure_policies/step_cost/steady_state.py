@@ -136,8 +136,7 @@ def _step_rates(workload: Workload, rhythm: Rhythm, tpot_s: float) -> _StepRates
     living = workload.arrival_rate_rps * (rhythm.prompt_s + max(0.0, workload.output_tokens - 1) * tpot_s)
     bunching = 1.0 if rhythm.paced else (1 - rhythm.prefill_load) ** -1.5
     empty = exp(-living) if bunching < 1.001 else bunching ** (-living / (bunching - 1))
-    prompts = workload.arrival_rate_rps * workload.prompt_tokens
-    with_prefill = min(rhythm.arrival_rate, prompts / rhythm.prefill_tokens) if rhythm.prefill_tokens else 0.0
+    with_prefill = min(rhythm.arrival_rate, rhythm.prefill_rate)
     if rhythm.paced:
         return _StepRates((1 - empty) / rhythm.period_s, with_prefill, 1 - empty)
     left = max(0.0, 1 - empty - with_prefill * rhythm.prefill_s)
