@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import psutil
 from rich.console import Console
 
 from benchmarks.harness import command
@@ -47,6 +48,7 @@ class Arm:
     url: str = ""
     model: str = ""
     throughput_tps: list[float] = field(default_factory=list)
+    cpu_s_per_token: list[float] = field(default_factory=list)
     ttft_p50_s: list[float] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
 
@@ -88,9 +90,13 @@ async def measure_runs(each: Arm, runs: int) -> None:
 
 async def measure_once(each: Arm, seed: int) -> None:
     """One run of both workloads on one server; prompts are new to its prefix cache, and the same for both servers."""
+    before_s = servers_cpu_s()
     burst = await run(each, BURST, seed=2 * seed)
+    used_s = servers_cpu_s() - before_s
     sparse = await run(each, SPARSE, seed=2 * seed + 1)
-    each.throughput_tps.append(sum(result.output_tokens for result in burst.results) / burst.duration_s)
+    tokens = sum(result.output_tokens for result in burst.results)
+    each.throughput_tps.append(tokens / burst.duration_s)
+    each.cpu_s_per_token.append(used_s / tokens)
     each.ttft_p50_s.append(median(result.ttft_s for result in sparse.results if result.ttft_s is not None))
 
 
@@ -101,21 +107,37 @@ async def run(each: Arm, requests: Sequence[PlannedRequest], seed: int) -> Repla
     return ended
 
 
+def servers_cpu_s() -> float:
+    """CPU time so far of all that this process has started: the server, and the controller where there is one."""
+    used_s = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = process.cpu_times()
+            used_s += times.user + times.system
+    return used_s
+
+
 def in_words(each: Arm, runs: int) -> str:
     """The latest runs of a server."""
-    return f"{median(each.throughput_tps[-runs:]):.0f} tokens/s, TTFT {1000 * median(each.ttft_p50_s[-runs:]):.1f} ms"
+    return (
+        f"{median(each.throughput_tps[-runs:]):.0f} tokens/s, TTFT {1000 * median(each.ttft_p50_s[-runs:]):.1f} ms, "
+        f"{1000 * median(each.cpu_s_per_token[-runs:]):.2f} CPU ms a token"
+    )
 
 
 def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
     """Rows from all pairs."""
     throughput = paired_ratio(ours.throughput_tps, theirs.throughput_tps)
     ttft = paired_ratio(ours.ttft_p50_s, theirs.ttft_p50_s)
+    cpu = paired_ratio(ours.cpu_s_per_token, theirs.cpu_s_per_token)
     return command.Findings(
         rows=[
             at_least("output throughput, engine host over plain vLLM", throughput.median, 0.99),
             *interval_rows("output throughput", throughput),
             at_most("TTFT p50, engine host over plain vLLM", ttft.median, 1.02),
             *interval_rows("TTFT p50", ttft),
+            shown("CPU time per output token of all processes, engine host and controller over plain vLLM", cpu.median),
+            *interval_rows("CPU time", cpu),
             shown("output throughput of plain vLLM", median(theirs.throughput_tps), "tokens/s"),
             shown("TTFT p50 of plain vLLM", median(theirs.ttft_p50_s), "s"),
             exactly("requests that failed on either server", len(ours.bad) + len(theirs.bad), 0),
@@ -128,6 +150,7 @@ def findings(ours: Arm, theirs: Arm, rounds: int) -> command.Findings:
         ],
         details={
             "throughput_tps": {"ours": ours.throughput_tps, "plain": theirs.throughput_tps},
+            "cpu_s_per_token": {"ours": ours.cpu_s_per_token, "plain": theirs.cpu_s_per_token},
             "ttft_p50_s": {"ours": ours.ttft_p50_s, "plain": theirs.ttft_p50_s},
             "failures": ours.bad + theirs.bad,
         },

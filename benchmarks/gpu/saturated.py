@@ -20,7 +20,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.gpu.server import DEFAULTS, engine_changes, model_folder, stock_arm, target_of, use_environment
+from benchmarks.gpu.server import (
+    add_further_option,
+    engine_changes,
+    further_of,
+    model_folder,
+    stock_arm,
+    target_of,
+    use_environment,
+)
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.rows import Row, at_least, exactly, shown
@@ -40,9 +48,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
-    further = dict(pair.split("=", 1) for pair in arguments.further)
+    further = further_of(arguments)
     sections = {"start_objective": "throughput"}
-    changes = engine_changes(caps=arguments.caps, sections=sections, throughput=further)
+    changes = engine_changes(caps=arguments.caps, sections=sections, further=further)
     async with stock_arm(arguments.engine, model, folder) as stock, Daemon(arguments.engine, model, changes) as daemon:
         console.print("stock vLLM and the daemon serve")
         arms = {"stock": stock, "daemon": daemon.engine_url}
@@ -57,7 +65,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                 if number >= 0:  # the first round only warms both up
                     rates[arm].append(rate_tps)
                     failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
-    beyond = " ".join(arguments.further) or "nothing"
+    beyond = " ".join(f"{knob}={value}" for knob, value in further_of(arguments).items()) or "nothing"
     notes = [f"The throughput objective has {beyond} beyond stock's arguments, and a cap of {arguments.caps[-1]}."]
     return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), notes, {"output_tokens_per_s": rates})
 
@@ -100,8 +108,7 @@ def main() -> int:
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
     parser.add_argument("--repeats", type=int, default=3, help="runs per arm (default: 3)")
-    parser.add_argument("--with", dest="further", nargs="*", default=[], metavar="KNOB=VALUE",
-                        help=f"for the throughput objective: {', '.join(DEFAULTS)}")  # fmt: skip
+    add_further_option(parser, "the throughput objective")
     parser.add_argument("--caps", type=int, nargs="+", default=[256, 1024], help="running caps; the largest is used")
     return command.run("gpu.saturated", parser, measure)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import signal
@@ -68,7 +69,8 @@ def engine_changes(
     caps: Sequence[int] = (64, 128, 256),
     block_size: int = 16,
     sections: Mapping[str, Any] | None = None,
-    throughput: Mapping[str, Any] | None = None,
+    further: Mapping[str, Any] | None = None,
+    of_objective: str = "throughput",
 ) -> dict[str, Any]:
     """Changes to the shipped `config.yaml`: this engine, a space around the stock setting, and further sections.
 
@@ -77,20 +79,23 @@ def engine_changes(
         caps: running caps of the space, the largest last.
         block_size: of the objectives.
         sections: of the settings.
-        throughput: further knobs with their values for the throughput objective; others leave them at vLLM's default.
+        further: knobs beyond these with their values for one objective; the others leave them at vLLM's default.
+        of_objective: that one.
     """
     fastest = {**FASTEST, "max_num_seqs": caps[-1], "block_size": block_size}
-    further = throughput or {}
+    beyond = dict(further or {})
+    objectives = {name: dict(fastest) for name in ("energy", "throughput", "balanced")}
+    objectives[of_objective] |= beyond
     return {
         "engine": {"arguments": dict(SHARED)},
         "space": {
-            **{name: {"values": [DEFAULTS[name], value]} for name, value in further.items()},
+            **{name: {"values": [DEFAULTS[name], value]} for name, value in beyond.items()},
             "pacing_interval_s": {"values": sorted(pacing), "default": 0},
             "block_size": {"values": sorted({16, 32, block_size}), "default": block_size},
             "max_num_seqs": {"values": list(caps), "default": caps[-1]},
             "max_num_batched_tokens": {"values": [512, 1024, 2048, 4096, 8192], "default": 8192},
         },
-        "objectives": {"energy": fastest, "throughput": {**fastest, **further}, "balanced": fastest},
+        "objectives": objectives,
         "start_objective": "energy",
         **(sections or {}),
     }
@@ -121,6 +126,25 @@ async def stock_arm(engine: str, model: str, folder: Path) -> AsyncIterator[str]
 def target_of(engine: str, url: str, seed: int) -> Target:
     """A server as the load generator sees it; another seed brings other prompts."""
     return Target(url, SERVED_NAME if engine == "vllm" else EMULATED_NAME, seed=seed, vocab_size=VOCABULARY)
+
+
+def add_further_option(parser: argparse.ArgumentParser, whose: str) -> None:
+    """`--with KNOB=VALUE ...`, read by `further_of`."""
+    parser.add_argument("--with", nargs="*", default=[], type=_knob_with_value, metavar="KNOB=VALUE",
+                        help=f"for {whose}: {', '.join(DEFAULTS)}")  # fmt: skip
+
+
+def further_of(arguments: argparse.Namespace) -> dict[str, str]:
+    """Knobs and values that `--with` named."""
+    return dict(pair.split("=", 1) for pair in getattr(arguments, "with"))
+
+
+def _knob_with_value(text: str) -> str:
+    """Refuses, with argparse's own words around it, what `engine_changes` would not know."""
+    name, _, value = text.partition("=")
+    if name not in DEFAULTS or not value:
+        raise argparse.ArgumentTypeError(f"{text!r}: name {' or '.join(f'{known}=VALUE' for known in DEFAULTS)}")
+    return text
 
 
 def words(arguments: Mapping[str, Any]) -> list[str]:

@@ -1,13 +1,15 @@
 """Joules per output token on a recorded workload: the governor against stock `vllm serve`, on one GPU.
 
     python -m benchmarks.gpu.trace [--trace azure_2023_conv.csv.gz] [--tpot 0.2 0.05] [--rounds 5] [--add-to FILE]
+        [--with quantization=fp8 kv_cache_dtype=fp8]
 
 Both servers stand on the card all the time. In each round the same stretch of the trace is replayed at recorded speed
 to stock vLLM and, once for each TPOT limit, to the daemon, in an order that rotates; so the card's idle power is in all
 figures and its drift in none. A slice counts from `--warm-up` seconds after its first arrival until its last: tokens
 that come and joules that NVML counts in between. Prompts are different in every slice, so that no prefix cache
 flatters. A long measurement may be made in parts: `--add-to` takes an earlier part's file and counts its slices, too.
-Clocks, caps and modes are left as they are.
+Clocks, caps and modes are left as they are. What the energy objective may change of the model itself is named by
+`--with`: such a result has a name of its own, since it says what an operator gains who allows it.
 """
 
 from __future__ import annotations
@@ -28,7 +30,15 @@ import psutil
 from rich.console import Console
 
 from benchmarks.gpu.recording import Recorder
-from benchmarks.gpu.server import engine_changes, model_folder, stock_arm, target_of, use_environment
+from benchmarks.gpu.server import (
+    add_further_option,
+    engine_changes,
+    further_of,
+    model_folder,
+    stock_arm,
+    target_of,
+    use_environment,
+)
 from benchmarks.harness import command
 from benchmarks.harness.command import result_of
 from benchmarks.harness.daemon import Daemon
@@ -43,9 +53,10 @@ from reconfigure_daemon.load_generation.plan import PlanOptions
 
 NAME = "gpu.trace"
 STOCK = "stock"
+CONVERSATIONS = "azure_2023_conv"
 TARGETS = {
-    ("azure_2023_conv", 0.2): 0.45,
-    ("azure_2023_conv", 0.05): 0.55,
+    (CONVERSATIONS, 0.2): 0.45,
+    (CONVERSATIONS, 0.05): 0.55,
     ("azure_2023_code", 0.05): 0.85,
 }
 PACES_S = (0, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.0425, 0.045, 0.0475, 0.06, 0.08, 0.1, 0.13, 0.16, 0.19)
@@ -169,7 +180,7 @@ class Bench:
         """Write the result so far, so that an interrupted run has not measured in vain."""
         if self.arguments.keep is not None:
             findings = findings_of(self.slices, self.arguments, self.energy.source)
-            result_of(NAME, self.arguments, findings).write(self.arguments.keep)
+            result_of(name_of(self.arguments), self.arguments, findings).write(self.arguments.keep)
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -179,7 +190,10 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
     sections = {"slo": {"ttft_s": arguments.ttft, "tpot_s": arguments.tpot[0]}, "governor": {"enabled": True}}
-    changes = engine_changes(PACES_S, block_size=arguments.block_size, sections=sections)
+    further = further_of(arguments)
+    changes = engine_changes(
+        PACES_S, block_size=arguments.block_size, sections=sections, further=further, of_objective="energy"
+    )
     async with (
         stock_arm(arguments.engine, model, folder) as stock_url,
         Daemon(arguments.engine, model, changes) as daemon,
@@ -198,6 +212,18 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     return findings
 
 
+def workload_of(arguments: argparse.Namespace) -> str:
+    """The trace's name."""
+    return str(arguments.trace).removesuffix(".csv.gz")
+
+
+def name_of(arguments: argparse.Namespace) -> str:
+    """The result's name: `gpu.trace` of the conversations, with the other workload and what `--with` allows behind."""
+    workload = workload_of(arguments)
+    other = [] if workload == CONVERSATIONS else [workload.rpartition("_")[2]]
+    return "_".join(dict.fromkeys([NAME, *other, *further_of(arguments).values()]))
+
+
 def words_of(tpot_limit_s: float | None) -> str:
     """An arm's name."""
     return STOCK if tpot_limit_s is None else f"governed, {1000 * tpot_limit_s:.0f} ms"
@@ -205,14 +231,16 @@ def words_of(tpot_limit_s: float | None) -> str:
 
 def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: str) -> command.Findings:
     """Rows of each limit: the ratio with its interval, the SLO of both arms, the worst minute."""
-    name = arguments.trace.removesuffix(".csv.gz")
+    name = workload_of(arguments)
     rows: list[Row] = []
     for limit_s in arguments.tpot:
         rows += rows_of(name, limit_s, slices)
     governed = [s for s in slices if s.tpot_limit_s is not None]
     cores = mean([s.controller_cores for s in governed])
     rows.append(below(f"{name}: the controller's processor time", cores, CORE_LIMIT, "cores"))
+    beyond = " and ".join(f"{knob}={value}" for knob, value in further_of(arguments).items())
     notes = [
+        *([f"The energy objective serves the model with {beyond}, stock vLLM without."] if beyond else []),
         f"Energy: NVML, {source}, all GPUs of the machine; both servers' contexts are on the card in all arms.",
         f"Daemon and stock vLLM serve the same requests; the daemon's block size is {arguments.block_size}.",
         "Requests that had not ended with their slice count by the tokens that had come.",
@@ -261,7 +289,7 @@ def details_of(slices: Sequence[Slice]) -> dict[str, Any]:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
-    parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
+    parser.add_argument("--trace", default=f"{CONVERSATIONS}.csv.gz")
     parser.add_argument("--tpot", type=float, nargs="+", default=[0.2, 0.05], help="SLOs, seconds (default: 0.2 0.05)")
     parser.add_argument("--ttft", type=float, default=1.0, help="SLO, seconds (default: 1)")
     parser.add_argument("--slice", type=float, default=120.0, help="seconds of arrivals per slice (default: 120)")
@@ -270,10 +298,11 @@ def main() -> int:
     parser.add_argument("--warm-up", type=float, default=30.0, help="of a slice, that do not count (default: 30)")
     parser.add_argument("--rehearsal", type=float, default=60.0, help="seconds before the first slice (default: 60)")
     parser.add_argument("--block-size", type=int, default=16, help="of the daemon's KV cache (default: 16)")
+    add_further_option(parser, "the energy objective")
     parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this .jsonl.gz")
     parser.add_argument("--keep", type=Path, help="write the result so far here, after each slice")
     parser.add_argument("--add-to", type=Path, help="a result whose slices count, too")
-    return command.run(NAME, parser, measure)
+    return command.run(name_of, parser, measure)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,19 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequence[str] | None = None) -> int:
+def run(
+    named: str | Callable[[argparse.Namespace], str],
+    parser: argparse.ArgumentParser,
+    measure: Measure,
+    argv: Sequence[str] | None = None,
+) -> int:
     """Measure, print the table and write the result.
+
+    Args:
+        named: the result's name, or what names it by the arguments.
+        parser: of the arguments.
+        measure: does it.
+        argv: the command line, by default this process's own.
 
     Returns:
         The exit code: 0 if every target was reached, 1 if one was missed or the benchmark could not run, 130 if it
@@ -63,6 +74,7 @@ def run(name: str, parser: argparse.ArgumentParser, measure: Measure, argv: Sequ
     console = Console(highlight=False)
     allow_many_streams()
     be_punctual()
+    name = named if isinstance(named, str) else named(arguments)
     try:
         findings = run_on_fast_loop(_measured(measure, arguments, console))
     except ReconfigureError as fault:

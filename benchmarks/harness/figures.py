@@ -14,7 +14,11 @@ from benchmarks.harness.result import value_in_words
 VERDICTS = {True: "yes", False: "**no**"}
 
 #: A result is named like the module that measures it, but for these.
-MODULES = {"closed_loop_h200": "gpu.closed_loop"}
+MODULES = {
+    "closed_loop_h200": "gpu.closed_loop",
+    "gpu.trace_code": "gpu.trace",
+    "gpu.trace_fp8": "gpu.trace",
+}
 
 #: Where `benchmarks.plots` puts its pictures.
 IMAGES = PROJECT / "docs" / "images"
