@@ -1,7 +1,7 @@
 """The emulated engine's step times and joules as a step-cost model, so that queueing theory can speak of it.
 
 `steady_state` then says in a tenth of a millisecond what the emulated scheduler takes a second to work out step by
-step. How far the two are apart is tested (tests/unit/virtual_world/test_analytic_engine.py).
+step. How far the two are apart is tested (tests/unit/virtual_world/test_window_model.py).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from reconfigure_policies.step_cost import Setting, SteadyState, StepCostModel, 
 from reconfigure_policies.step_cost.rhythm import Z99
 
 #: Shares of the capacity at which an engine works off what it could not serve at once: the first that has a steady
-#: state. Between paced and flat out the theory finds none for some rates below the highest that it finds one for.
-_FULL = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5)
+#: state. Capacities are kept by rounded shapes of requests, so that the first may be too much for those of the moment.
+_FULL = (0.95, 0.9, 0.85, 0.8)
 
 _HALVINGS = 12
 

@@ -3,12 +3,14 @@
 The engine takes one step after another, and there are two ways to go on. Flat out, each step gives every decoding
 request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart, and
 prompts are computed in between, in steps of their own, as they come; where there are too many for that, it is flat out
-again. With Poisson arrivals both have a closed form for a given batch; the batch follows from Little's law, and the
-two are iterated until they agree.
+again. With Poisson arrivals each way has a closed form for a given batch; the batch follows from Little's law, and the
+two are iterated until they agree. Each way is settled by itself: near its edge, the period of one may be what makes
+the other possible, and a search that may change sides would go to and fro between them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, exp
 
@@ -123,36 +125,21 @@ class Rhythm:
         return squares / self.step_s
 
 
-def settled_rhythm(model: StepCostModel, workload: Workload, setting: Setting) -> Rhythm:
-    """Period and batch that agree with each other; past capacity, where none do, the last round's."""
-    period_s = max(setting.pacing_interval_s, model.time.decode_step_s(1, workload.context_tokens))
-    prefill_s = model.time.prefill_step_s(workload.prompt_tokens, 1, workload.context_tokens)
-    for _ in range(_MOST_ITERATIONS):
-        rhythm = _next(model, workload, setting, period_s, prefill_s)
-        settled = abs(rhythm.period_s - period_s) <= _AGREEMENT * period_s
-        if settled and abs(rhythm.prefill_s - prefill_s) <= _AGREEMENT * prefill_s:
-            break
-        if rhythm.requests > _HOPELESS * setting.max_num_seqs:
-            break
-        period_s, prefill_s = rhythm.period_s, rhythm.prefill_s
+def paced_rhythm(model: StepCostModel, workload: Workload, setting: Setting) -> Rhythm | None:
+    """Period and batch that agree with each other while the engine rests; None if it never could."""
+    return _settled(_paced, model, workload, setting)
+
+
+def flat_out_rhythm(model: StepCostModel, workload: Workload, setting: Setting) -> Rhythm:
+    """Period and batch that agree with each other without a rest; past capacity, where none do, the last round's."""
+    rhythm = _settled(_flat_out, model, workload, setting)
+    assert rhythm is not None, "one can always go flat out"
     return rhythm
 
 
 def room(setting: Setting, batch: float) -> float:
     """Prompt tokens that fit into a step beside its decoding requests."""
     return max(1.0, setting.max_num_batched_tokens - batch)
-
-
-def _next(model: StepCostModel, workload: Workload, setting: Setting, period_s: float, prefill_s: float) -> Rhythm:
-    """One round: the batch of a period by Little's law, then the period of that batch."""
-    requests = workload.arrival_rate_rps * max(0.0, workload.output_tokens - 1) * period_s
-    admitted = min(requests, setting.max_num_seqs)
-    batch = admitted / (1 - exp(-admitted)) if admitted > 0 else 1.0
-    kv_tokens = batch * (workload.context_tokens + workload.output_tokens / 2)
-    decode_s = model.time.decode_step_s(batch, kv_tokens)
-    crowd = _Crowd(requests, batch, kv_tokens, decode_s)
-    paced = _paced(model, workload, setting, crowd, prefill_s)
-    return paced or _flat_out(model, workload, setting, crowd, prefill_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +150,32 @@ class _Crowd:
     batch: float
     kv_tokens: float
     decode_s: float
+
+
+_Way = Callable[[StepCostModel, Workload, Setting, _Crowd, float], Rhythm | None]
+
+
+def _settled(way: _Way, model: StepCostModel, workload: Workload, setting: Setting) -> Rhythm | None:
+    """Round by round, the batch of a period by Little's law, then the period of that batch."""
+    period_s = max(setting.pacing_interval_s, model.time.decode_step_s(1, workload.context_tokens))
+    prefill_s = model.time.prefill_step_s(workload.prompt_tokens, 1, workload.context_tokens)
+    for _ in range(_MOST_ITERATIONS):
+        rhythm = way(model, workload, setting, _crowd(model, workload, setting, period_s), prefill_s)
+        if rhythm is None or rhythm.requests > _HOPELESS * setting.max_num_seqs:
+            break
+        settled = abs(rhythm.period_s - period_s) <= _AGREEMENT * period_s
+        if settled and abs(rhythm.prefill_s - prefill_s) <= _AGREEMENT * prefill_s:
+            break
+        period_s, prefill_s = rhythm.period_s, rhythm.prefill_s
+    return rhythm
+
+
+def _crowd(model: StepCostModel, workload: Workload, setting: Setting, period_s: float) -> _Crowd:
+    requests = workload.arrival_rate_rps * max(0.0, workload.output_tokens - 1) * period_s
+    admitted = min(requests, setting.max_num_seqs)
+    batch = admitted / (1 - exp(-admitted)) if admitted > 0 else 1.0
+    kv_tokens = batch * (workload.context_tokens + workload.output_tokens / 2)
+    return _Crowd(requests, batch, kv_tokens, model.time.decode_step_s(batch, kv_tokens))
 
 
 def _paced(

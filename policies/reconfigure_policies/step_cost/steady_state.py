@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 
 from reconfigure_policies.step_cost.model import StepCostModel
-from reconfigure_policies.step_cost.rhythm import Z99, Rhythm, Setting, Workload, room, settled_rhythm
+from reconfigure_policies.step_cost.rhythm import Z99, Rhythm, Setting, Workload, flat_out_rhythm, paced_rhythm, room
 from reconfigure_policies.step_cost.step_energy import EnergyUse
 
 
@@ -46,8 +46,7 @@ def steady_state(model: StepCostModel, workload: Workload, setting: Setting) -> 
         workload: with a positive arrival rate, and at least one prompt and one output token.
         setting: any.
     """
-    rhythm = settled_rhythm(model, workload, setting)
-    utilisation = _utilisation(model, workload, setting, rhythm)
+    rhythm, utilisation = _rhythm(model, workload, setting)
     errors = _tpot_error(model, rhythm), model.energy.error or 0.0
     if utilisation > 1 or rhythm.prefill_load >= 1:
         return SteadyState(
@@ -70,6 +69,15 @@ def steady_state(model: StepCostModel, workload: Workload, setting: Setting) -> 
         tpot_error=errors[0],
         energy_error=errors[1],
     )
+
+
+def _rhythm(model: StepCostModel, workload: Workload, setting: Setting) -> tuple[Rhythm, float]:
+    """How the engine goes, and its utilisation: paced where nothing fills up, for a full engine does not rest."""
+    paced = paced_rhythm(model, workload, setting)
+    if paced is not None and (utilisation := _utilisation(model, workload, setting, paced)) <= 1:
+        return paced, utilisation
+    flat_out = flat_out_rhythm(model, workload, setting)
+    return flat_out, _utilisation(model, workload, setting, flat_out)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,20 @@ def test_predictions_make_sense(rate_rps, prompt, output, interval_s, cap, budge
     assert state.energy_per_output_token_j == pytest.approx(state.power_w / rate_rps / output)
 
 
+@pytest.mark.parametrize(("prompt", "output"), [(512, 128), (2500, 30), (6000, 150), (200, 400)])
+@pytest.mark.parametrize("cap", [32, 256])
+@pytest.mark.parametrize("interval_s", [0.0, 0.02, 0.1])
+def test_below_a_rate_that_can_be_served_every_rate_can_be(interval_s, cap, prompt, output):
+    """The edge between paced and flat out is no gap: whatever holds a rate holds all lower ones."""
+    served = [
+        steady_state(learned(), Workload(rate_rps, prompt, prompt, output, 3 * prompt), Setting(interval_s, cap, 8192))
+        for rate_rps in (0.2 * 1.05**n for n in range(130))
+    ]
+    able = [state.utilisation <= 1 and state.power_w < inf for state in served]
+    assert True in able
+    assert False not in able[: len(able) - able[::-1].index(True)]
+
+
 @settings(deadline=None)  # the first example waits for the model to learn
 @given(st.floats(0.5, 30), st.sampled_from([(512, 128), (2000, 30), (100, 500)]))
 def test_a_slower_pace_never_takes_more_steps_worth_of_energy(rate_rps, shape):
