@@ -123,9 +123,10 @@ async def stock_arm(engine: str, model: str, folder: Path) -> AsyncIterator[str]
         await asyncio.to_thread(server.end, signal.SIGTERM, STOP_TIMEOUT_S)
 
 
-def target_of(engine: str, url: str, seed: int) -> Target:
+def target_of(engine: str, url: str, seed: int, keep_output: bool = False) -> Target:
     """A server as the load generator sees it; another seed brings other prompts."""
-    return Target(url, SERVED_NAME if engine == "vllm" else EMULATED_NAME, seed=seed, vocab_size=VOCABULARY)
+    name = SERVED_NAME if engine == "vllm" else EMULATED_NAME
+    return Target(url, name, seed=seed, vocab_size=VOCABULARY, keep_output=keep_output)
 
 
 def add_further_option(parser: argparse.ArgumentParser, whose: str) -> None:
