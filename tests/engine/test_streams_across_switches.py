@@ -7,10 +7,11 @@ import json
 import re
 
 import aiohttp
+import psutil
 import pytest
 from openai import AsyncOpenAI
 
-from tests.engine.real_host import MODEL, completion, prompt_of
+from tests.engine.real_host import MODEL, completion, prompt_of, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -130,6 +131,16 @@ async def test_chat_and_responses_streams_end_as_without_a_switch(host):
     assert await asking == expected
     await host.switch(block_size=32)
     await client.close()
+
+
+async def test_a_retired_core_leaves_no_descriptor_behind(host):
+    """There and back again, and the host holds no more than it held, whenever Python's garbage collector comes by."""
+    process = psutil.Process(host.process.pid)
+    await asyncio.sleep(4.0)  # cores that other tests have retired are released in the background
+    before = process.num_fds()
+    for block_size in (64, 32):
+        assert (await host.switch(block_size=block_size, mode="sequential")).outcome == "applied"
+    await until(lambda: asyncio.sleep(0, process.num_fds() <= before), limit_s=20.0)
 
 
 async def test_a_client_that_leaves_in_mid_switch_stays_away(host):
