@@ -23,6 +23,7 @@ from rich.console import Console
 from benchmarks.gpu.server import (
     add_further_option,
     engine_changes,
+    further_in_words,
     further_of,
     model_folder,
     stock_arm,
@@ -48,9 +49,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
-    further = further_of(arguments)
     sections = {"start_objective": "throughput"}
-    changes = engine_changes(caps=arguments.caps, sections=sections, further=further)
+    changes = engine_changes(caps=arguments.caps, sections=sections, further=further_of(arguments))
     async with stock_arm(arguments.engine, model, folder) as stock, Daemon(arguments.engine, model, changes) as daemon:
         console.print("stock vLLM and the daemon serve")
         arms = {"stock": stock, "daemon": daemon.engine_url}
@@ -65,7 +65,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                 if number >= 0:  # the first round only warms both up
                     rates[arm].append(rate_tps)
                     failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
-    beyond = " ".join(f"{knob}={value}" for knob, value in further_of(arguments).items()) or "nothing"
+    beyond = further_in_words(arguments) or "nothing"
     notes = [f"The throughput objective has {beyond} beyond stock's arguments, and a cap of {arguments.caps[-1]}."]
     return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), notes, {"output_tokens_per_s": rates})
 

@@ -140,6 +140,11 @@ def further_of(arguments: argparse.Namespace) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in getattr(arguments, "with"))
 
 
+def further_in_words(arguments: argparse.Namespace) -> str:
+    """The same for a note; empty without any."""
+    return " and ".join(getattr(arguments, "with"))
+
+
 def _knob_with_value(text: str) -> str:
     """Refuses, with argparse's own words around it, what `engine_changes` would not know."""
     name, _, value = text.partition("=")

@@ -33,6 +33,7 @@ from benchmarks.gpu.recording import Recorder
 from benchmarks.gpu.server import (
     add_further_option,
     engine_changes,
+    further_in_words,
     further_of,
     model_folder,
     stock_arm,
@@ -238,7 +239,7 @@ def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: 
     governed = [s for s in slices if s.tpot_limit_s is not None]
     cores = mean([s.controller_cores for s in governed])
     rows.append(below(f"{name}: the controller's processor time", cores, CORE_LIMIT, "cores"))
-    beyond = " and ".join(f"{knob}={value}" for knob, value in further_of(arguments).items())
+    beyond = further_in_words(arguments)
     notes = [
         *([f"The energy objective serves the model with {beyond}, stock vLLM without."] if beyond else []),
         f"Energy: NVML, {source}, all GPUs of the machine; both servers' contexts are on the card in all arms.",
