@@ -174,8 +174,8 @@ def make_client(config: Any, log_stats: bool) -> Any:
 def release(client: Any) -> None:
     """Free what a client that was shut down leaves to the garbage collector, which may not come by for days.
 
-    That is its ZeroMQ context, with threads and five descriptors, and the pipes of its processes. Blocks for some
-    seconds; for ever, if a socket of the client were still open.
+    That is its ZeroMQ context, with three threads and seven descriptors, and the pipes of its processes. Blocks for
+    some seconds; for ever, if a socket of the client were still open.
     """
     processes = getattr(client.resources.engine_manager, "processes", [])
     if (context := getattr(client.resources, "ctx", None)) is not None:
