@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# A busy machine is no fault of what is tested; a test that hangs fails by pytest's own timeout.
+# A busy machine is no fault of what is tested; a test that hangs fails by pytest's own timeout. Where the environment
+# says CI, as .ci/run does, Hypothesis tries the same examples each time: a change does not wait for a throw of dice.
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
 

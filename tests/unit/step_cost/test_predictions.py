@@ -88,10 +88,13 @@ def test_below_a_rate_that_can_be_served_every_rate_can_be(interval_s, cap, prom
 @settings(deadline=None)  # the first example waits for the model to learn
 @given(st.floats(0.5, 30), st.sampled_from([(512, 128), (2000, 30), (100, 500)]))
 def test_a_slower_pace_never_takes_more_steps_worth_of_energy(rate_rps, shape):
-    """Within capacity, each longer interval costs no more joules per token, within the model's own rounding."""
+    """While the engine rests, each longer interval costs no more joules per token, within the model's own rounding.
+
+    An interval so long that requests fill the running cap saves nothing: a full engine does not rest.
+    """
     workload = Workload(rate_rps, shape[0], *shape)
     states = [steady_state(learned(), workload, Setting(s, 256, 8192)) for s in (0.01, 0.02, 0.03, 0.045)]
-    costs = [state.energy_per_output_token_j for state in states if state.utilisation <= 1]
+    costs = [state.energy_per_output_token_j for state in states if state.busy < 1]
     assert all(later <= 1.02 * earlier for earlier, later in pairwise(costs))
 
 
