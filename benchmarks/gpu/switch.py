@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "log probabilities": {"logprobs": 3},
 }  # fmt: skip
 STALL_TARGETS_S = {64: 0.08, 256: 0.2}
+STALL_NOTE = "The stall is from a stream's last output in the old core to its first in the new."
 ENVIRONMENT = {"VLLM_USE_FLASHINFER_SAMPLER": "0", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
@@ -86,8 +87,10 @@ class Laboratory:
         report = await act()
         return await self._collect(streams, report)
 
-    async def streams_over(self, count: int, block_size: int) -> Run:
-        """An overlapped switch whose new core has booted when the streams begin."""
+    async def streams_over(
+        self, count: int, changes: Mapping[str, Any], mode: SwitchMode = SwitchMode.OVERLAPPED
+    ) -> Run:
+        """A switch whose new core has booted when the streams begin."""
         prepare, streams = self.host._prepare, []  # noqa: SLF001  # the moment between boot and pre-copy
 
         async def begin_streams(core: Any) -> None:
@@ -97,14 +100,14 @@ class Laboratory:
 
         self.host._prepare = begin_streams  # noqa: SLF001
         try:
-            report = await self.switch(block_size, SwitchMode.OVERLAPPED)
+            report = await self.switch(changes, mode)
         finally:
             self.host._prepare = prepare  # noqa: SLF001
         return await self._collect(streams, report)
 
-    async def switch(self, block_size: int, mode: SwitchMode) -> SwitchReport:
-        """Move to another block size."""
-        configuration = {**(await self.host.state()).target, "block_size": block_size}
+    async def switch(self, changes: Mapping[str, Any], mode: SwitchMode) -> SwitchReport:
+        """Move to the configuration with these changes."""
+        configuration = {**(await self.host.state()).target, **changes}
         request = SwitchRequest(configuration=configuration, mode=mode)
         report: SwitchReport = await self.host.switch(request, self._say)
         self._console.print(f"  {report.outcome} {report.mode} stall {report.stall_s} s, phases {report.phases_s}")
@@ -147,10 +150,8 @@ class Laboratory:
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """All counts of streams, then a sequential switch and a killed core."""
-    findings = command.Findings(
-        notes=["The stall is from a stream's last output in the old core to its first in the new."]
-    )
-    laboratory = await open_laboratory(console)
+    findings = command.Findings(notes=[STALL_NOTE])
+    laboratory = await open_laboratory(console, settings_for)
     await laboratory.streams(8)  # compiles what the first streams need
     counts = [int(count) for count in arguments.streams.split(",")]
     repeats = 1 if arguments.quick else arguments.repeats
@@ -161,8 +162,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     return findings
 
 
-async def open_laboratory(console: Console) -> Laboratory:
-    """Boot the first core."""
+async def open_laboratory(console: Console, settings_for_model: Callable[[Path], Settings]) -> Laboratory:
+    """Boot the first core, on a model with random weights."""
     os.environ.update(ENVIRONMENT)
     from reconfigure_daemon.engine_host import arguments as vllm_arguments
     from reconfigure_daemon.engine_host import vllm_names
@@ -170,7 +171,7 @@ async def open_laboratory(console: Console) -> Laboratory:
     from reconfigure_daemon.engine_host.host import VllmHost
 
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
-    settings = settings_for(write_random_model(folder / "model"))
+    settings = settings_for_model(write_random_model(folder / "model"))
     host = VllmHost(settings, folder, settings.engine.model, vllm_names.check_names())
     configuration = settings.configuration_space().default()
     begun_s = time.monotonic()
@@ -184,17 +185,22 @@ async def open_laboratory(console: Console) -> Laboratory:
 
 def settings_for(model: Path) -> Settings:
     """Room for two cores on the card, and the block size as the knob that needs a new one."""
+    return settings_of(model, 40 * 2**30, {"block_size": {"values": [16, 32]}})
+
+
+def settings_of(model: Path, kv_cache_bytes: int, space: Mapping[str, Any]) -> Settings:
+    """The engine of such a measurement: the cache of a core on each GPU, and knobs beside the stock maxima."""
     arguments = {"load_format": "dummy", "skip_tokenizer_init": True, "max_model_len": 4096,
-                 "gpu_memory_utilization": 0.45, "kv_cache_memory_bytes": 40 * 2**30}  # fmt: skip
-    space = {"max_num_seqs": {"values": [256]}, "max_num_batched_tokens": {"values": [8192]},
-             "block_size": {"values": [16, 32]}}  # fmt: skip
-    return Settings.model_validate({"engine": {"model": str(model), "arguments": arguments}, "space": space})
+                 "gpu_memory_utilization": 0.45, "kv_cache_memory_bytes": kv_cache_bytes}  # fmt: skip
+    maxima = {"max_num_seqs": {"values": [256]}, "max_num_batched_tokens": {"values": [8192]}}
+    engine = {"model": str(model), "arguments": arguments}
+    return Settings.model_validate({"engine": engine, "space": {**maxima, **space}})
 
 
 async def measure_overlapped(laboratory: Laboratory, count: int, repeats: int, findings: command.Findings) -> None:
     """Rows of one count of streams."""
     expected, again = await laboratory.streams(count), await laboratory.streams(count)
-    runs = [await laboratory.streams_over(count, (32, 16)[repeat % 2]) for repeat in range(repeats)]
+    runs = [await laboratory.streams_over(count, {"block_size": (32, 16)[repeat % 2]}) for repeat in range(repeats)]
     stalls_s = [run.report.stall_s[1] for run in runs if run.report is not None and run.report.stall_s]
     moved = sum(run.report.live_requests for run in runs if run.report is not None)
     limit_s = STALL_TARGETS_S.get(count)
@@ -215,7 +221,9 @@ async def measure_overlapped(laboratory: Laboratory, count: int, repeats: int, f
 async def measure_gaps(laboratory: Laboratory, count: int, findings: command.Findings) -> None:
     """Switches and faults that streams wait out."""
     expected = await laboratory.streams(count)
-    sequential = await laboratory.streams_and(count, lambda: laboratory.switch(32, SwitchMode.SEQUENTIAL))
+    sequential = await laboratory.streams_and(
+        count, lambda: laboratory.switch({"block_size": 32}, SwitchMode.SEQUENTIAL)
+    )
     killed = await laboratory.streams_and(count, laboratory.kill_core)
     boot_s = (await laboratory.host.state()).deployment.boot_s
     for name, run in {"sequential switch": sequential, "kill -9 of the core": killed}.items():
