@@ -143,10 +143,10 @@ class _Endpoints:
         return web.json_response(answer, status=200 if alive else 503)
 
     async def readyz(self, _: web.Request) -> web.Response:
-        """Whether clients are served."""
-        state = self._loop.sampler.state
-        if state is None:
-            return web.json_response({"status": self._loop.keeper.error or "the engine was not read yet"}, status=503)
+        """Whether clients are served and commands are taken."""
+        state, keeper = self._loop.sampler.state, self._loop.keeper
+        if state is None or (state.phase is HostPhase.SERVING and not keeper.has_host):  # it is seen before it is taken
+            return web.json_response({"status": keeper.error or "the engine was not read yet"}, status=503)
         ready = state.phase in (HostPhase.SERVING, HostPhase.SWITCHING)
         return web.json_response({"status": "ok" if ready else state.phase}, status=200 if ready else 503)
 

@@ -65,6 +65,11 @@ class EngineKeeper:
         return self._host
 
     @property
+    def has_host(self) -> bool:
+        """Whether there is an engine host for commands."""
+        return self._host is not None
+
+    @property
     def visible(self) -> EngineHost:
         """The engine host, also while it still boots; for looking, not for commands.
 

@@ -147,6 +147,13 @@ async def test_ready_while_serving(api):
     assert await api.get("/readyz") == (200, {"status": "ok"})
 
 
+async def test_not_ready_before_a_command_would_be_taken(api, monkeypatch):
+    """An engine may be seen to serve a moment before it is adopted, and would refuse whoever waited for the probe."""
+    monkeypatch.setattr(api.controller.loop.keeper, "_host", None)
+    assert (await api.get("/readyz"))[0] == 503
+    assert (await api.post({"kind": "apply", "changes": {"max_num_seqs": 16}}))[0] == 503
+
+
 async def test_a_loop_that_hangs_is_not_healthy(api, monkeypatch):
     """A process that lives is not enough: its loop must tick."""
     hangs = asyncio.Event()
