@@ -35,11 +35,11 @@ START = {"max_num_seqs": 64, "max_num_batched_tokens": 2048, "pacing_interval_s"
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """The whole loop."""
     request = TuneRequest(
-        trials=6 if arguments.quick else arguments.trials,
+        trials=10 if arguments.quick else arguments.trials,
         lengths=LENGTHS,
         arrival_rate_rps=arguments.rate,
         settle_s=1.0 if arguments.quick else 1.5,
-        window_s=3.0 if arguments.quick else 6.0,
+        window_s=3.0 if arguments.quick else 10.0,
         saturated_s=2.0 if arguments.quick else 3.0,
     )
     changes: dict[str, Any] = {

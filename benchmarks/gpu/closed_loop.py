@@ -37,7 +37,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
              "block_size": 16, "long_prefill_token_threshold": 0}  # fmt: skip
     default = {name: values[0] for name, values in knobs.items()} | start
     request = TuneRequest(
-        trials=6 if arguments.quick else arguments.trials,
+        trials=10 if arguments.quick else arguments.trials,
         lengths=[(PROMPT_TOKENS, OUTPUT_TOKENS)],
         arrival_rate_rps=arguments.rate,
         settle_s=1.0,

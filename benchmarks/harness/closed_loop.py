@@ -108,6 +108,7 @@ async def closed_loop(plan: Plan, engine: str, console: Console) -> command.Find
         at_least("objectives in which the front beats the default outside the noise", len(beaten), 1),
         *(row for quantity, ratio in ratios.items() for row in ratio_rows(quantity, ratio)),
         exactly("changes of objective and calendar that were not applied", len(replayed.not_applied), 0),
+        exactly("of these two, decided by what was learned", by_learning(replayed.reasons), 2),
         *loss_rows(replayed.results),
     ]
     notes = [
@@ -209,8 +210,13 @@ async def by_calendar(daemon: Daemon, reasons: list[str]) -> list[str]:
             failed = decision.outcome is not None and decision.outcome.kind != "applied"
             return [f"calendar: {decision.outcome}"] if failed else []
         await asyncio.sleep(1.0)
-    reasons.append("The calendar changed nothing.")
+    reasons.append("By the calendar nothing was decided, and what stands is by its name in config.yaml.")
     return ["the calendar's change did not come"]
+
+
+def by_learning(reasons: Sequence[str]) -> int:
+    """How many decisions fell back on no name in the settings, for which their reasons would give a cause."""
+    return sum("by its name in config.yaml" not in reason for reason in reasons)
 
 
 def meter_of(engine: str, client: PrivateSocketClient) -> EnergyMeter:

@@ -1,7 +1,7 @@
 """Errors named for the promise that was broken; each keeps its facts and says what to do.
 
 An error that an operator may see says what was found, what is allowed and what to do. The control API turns
-`status` into an HTTP status, and the CLI turns any of these into one line and exit code 1.
+`status` into an HTTP status, and the CLI turns any of these into one line and an exit code.
 """
 
 from __future__ import annotations

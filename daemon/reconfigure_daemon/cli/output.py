@@ -7,12 +7,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, SettingsInvalid
+from reconfigure_daemon.errors import DaemonUnreachable, ReconfigureError, RequestInvalid, SettingsInvalid
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EXIT_FAILED, EXIT_NO_DAEMON = 1, 3
+EXIT_FAILED, EXIT_USAGE, EXIT_NO_DAEMON = 1, 2, 3
 
 #: Wide enough that a table in a pipe or a log is not folded.
 _PIPE_WIDTH = 160
@@ -47,6 +47,8 @@ def report(fault: ReconfigureError, *, as_json: bool) -> int:
         print_json({"error": {"kind": fault.kind, "message": str(fault), **facts}})
     else:
         side_console().print(f"reconfigure: {told(fault)}", style="red")
+    if isinstance(fault, RequestInvalid):
+        return EXIT_USAGE
     return EXIT_NO_DAEMON if isinstance(fault, DaemonUnreachable) else EXIT_FAILED
 
 

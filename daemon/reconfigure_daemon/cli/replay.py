@@ -58,8 +58,6 @@ from reconfigure_daemon.load_generation.target import SAFE_VOCAB_SIZE, ServedMod
 from reconfigure_daemon.load_generation.trace_reader import TraceReader
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
-_USAGE = 2
-
 
 class ReportUnwritable(ReconfigureError):
     """A file that the replay was to leave behind could not be written."""
@@ -135,8 +133,7 @@ def replay(
         _write(run, summary, report, tokens_out)
     except ReconfigureError as fault:
         # A report that could not be written was printed already, and standard output is to hold one document only.
-        output.report(fault, as_json=as_json and not isinstance(fault, ReportUnwritable))
-        raise typer.Exit(_USAGE if isinstance(fault, RequestInvalid) else output.EXIT_FAILED) from fault
+        raise typer.Exit(output.report(fault, as_json=as_json and not isinstance(fault, ReportUnwritable))) from fault
     raise typer.Exit(0 if summary.clean else output.EXIT_FAILED)
 
 

@@ -20,6 +20,11 @@ RIDGE = 0.1
 #: Intervals that hold fewer than this share of what was left out are not to be trusted.
 LEAST_COVERAGE = 0.85
 
+#: A latency that is foretold within this share is good enough for a limit, even where nothing explains how it varies:
+#: of an engine that is never full, that is noise.
+LATENCY_MAPE = 0.1
+_LATENCIES = (Quantity.TTFT, Quantity.TPOT)
+
 
 def assess(surrogates: FittedSurrogates) -> Quality:
     """See `reconfigure_policies.surrogate.quality`."""
@@ -100,17 +105,25 @@ def _faults(quantity: Quantity, found: QuantityQuality) -> list[str]:
             f"{quantity} was measured under {found.configurations} different configurations; "
             f"{FEWEST_CONFIGURATIONS} are needed before its error can be told"
         ]
-    faults = []
-    if found.r2 is not None and found.mean_r2 is not None and found.r2 <= max(found.mean_r2, 0.0):
-        faults.append(
-            f"{quantity} is predicted no better than by its mean (R2 {found.r2:.2f} without the configuration)"
-        )
-    elif found.r2 is not None and found.linear_r2 is not None and found.r2 < found.linear_r2 - 0.05:
-        faults.append(
-            f"{quantity} is predicted worse than by a straight line (R2 {found.r2:.2f} against {found.linear_r2:.2f})"
-        )
+    faults = [] if _is_close_enough(quantity, found) else _not_explained(quantity, found)
     if found.coverage is not None and found.coverage < LEAST_COVERAGE:
         faults.append(
             f"the 95 % intervals of {quantity} hold {100 * found.coverage:.0f} % of what was left out of the fit"
         )
     return faults
+
+
+def _is_close_enough(quantity: Quantity, found: QuantityQuality) -> bool:
+    return quantity in _LATENCIES and found.mape is not None and found.mape <= LATENCY_MAPE
+
+
+def _not_explained(quantity: Quantity, found: QuantityQuality) -> list[str]:
+    if found.r2 is None or found.mean_r2 is None or found.linear_r2 is None:
+        return []
+    if found.r2 <= max(found.mean_r2, 0.0):
+        return [f"{quantity} is predicted no better than by its mean (R2 {found.r2:.2f} without the configuration)"]
+    if found.r2 < found.linear_r2 - 0.05:
+        return [
+            f"{quantity} is predicted worse than by a straight line (R2 {found.r2:.2f} against {found.linear_r2:.2f})"
+        ]
+    return []

@@ -29,6 +29,9 @@ PRIORS = Priors(noise_variance=(-3.5, 1.0), linear_variance=(0.0, 1.0))
 #: Where the rough fit starts: logarithms of the lengthscales and of the signal's, noise's and linear variance.
 ROUGH = (-0.5, -1.0, -6.0, 0.0)
 
+#: Fits whose logarithms all differ by less than this have ended at the same maximum.
+SAME_MAXIMUM = 0.1
+
 #: Differences of log posterior density between fits are divided by this before they become weights.
 SOFTENED = 16.0
 
@@ -116,7 +119,8 @@ def fit_quantity(
         variances: `n`, known variance of each logarithm.
         groups: `n` labels of effective configurations.
         max_iterations: of each fit.
-        warm: an earlier fit; its hyperparameters are where this one starts if the inputs are as many.
+        warm: an earlier fit; its hyperparameters are where this one starts, if the inputs are as many and it had found
+            more than one maximum.
         calibrate: whether to scale intervals by leave-one-out residuals.
 
     Raises:
@@ -169,7 +173,13 @@ def interval_scale(model: QuantityModel) -> float:
 
 
 def _starts(inputs: int, warm: QuantityModel | None) -> tuple[Hyperparameters | None, ...]:
-    if warm is not None and warm.data.inputs.shape[1] == inputs:
+    if warm is not None and warm.data.inputs.shape[1] == inputs and _differ(warm):
         return tuple(each.hyperparameters for each in warm.members)
     lengthscale, *others = ROUGH
     return None, Hyperparameters(np.array([lengthscale] * inputs + others))
+
+
+def _differ(model: QuantityModel) -> bool:
+    """Whether its fits ended at different maxima; where a few trials have only one, later ones would never leave it."""
+    one, *others = (each.hyperparameters.logarithms for each in model.members)
+    return any(float(np.abs(each - one).max()) > SAME_MAXIMUM for each in others)

@@ -73,7 +73,7 @@ def test_a_token_file_without_a_token_is_told(run, daemon, tmp_path, content):
     """What cannot be a token is not sent."""
     (tmp_path / "token").write_text(content, encoding="utf-8")
     done = run("status", "--token-file", str(tmp_path / "token"))
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "holds no token" in done.stderr
     assert daemon.tokens == []
 

@@ -50,7 +50,7 @@ def test_a_picture_is_drawn(run, daemon, tmp_path, suffix):
 def test_a_picture_that_cannot_be_drawn_is_refused_before_recording(run, daemon, words, told):
     """Nobody waits for a profile that is then lost."""
     done = run("profile", *words)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert told in done.output
     assert daemon.profiled == []
 

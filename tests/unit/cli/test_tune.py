@@ -90,7 +90,7 @@ def test_one_thing_at_a_time(run, daemon, words):
 def test_a_trace_of_nothing_is_refused(run, daemon, trace):
     """A stretch without requests is no load."""
     done = run("tune", "--trace", trace, "--start", "1h")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "nothing of it is left to offer" in done.stderr
 
 
@@ -99,7 +99,7 @@ def test_a_trace_with_a_bad_line_is_refused_unless_told_to_leave_it_out(run, dae
     with Path(trace).open("a") as lines:
         lines.write("nonsense\n")
     done = run("tune", "--trace", trace)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "trace.csv:7: found" in done.stderr
     assert "--skip-bad" in done.stderr
     assert daemon.tuned == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.surrogate import (
     Canonical,
@@ -19,6 +19,7 @@ from reconfigure_policies.surrogate import (
     Quantity,
     SurrogateCannotBeFitted,
     TooFewTrials,
+    Trial,
     TrialInvalid,
     fit,
     quality,
@@ -167,6 +168,74 @@ def test_one_more_trial_is_taken_in_at_once():
     assert after.throughput_tps.median == pytest.approx(refitted.throughput_tps.median, rel=0.03)
     assert after.throughput_tps.relative_width < before.relative_width
     assert after.observations == 1
+
+
+#: `max_num_seqs`, `max_num_batched_tokens`, `pacing_interval_s`, `block_size`, tokens/s and TPOT p99 in ms: a session
+#: of `python -m benchmarks.closed_loop` on two cores. Tokens/s rise up to 32 requests and fall again; TPOT is noise.
+SESSION = (
+    (64, 2048, 0, 32, 248, 31.1),
+    (16, 512, 0, 32, 208, 29.3),
+    (2, 256, 0, 32, 58, 33.7),
+    (4, 1024, 0, 32, 115, 31.7),
+    (16, 1024, 0, 32, 229, 44.6),
+    (8, 2048, 0.03, 64, 170, 31.1),
+    (32, 1024, 0.03, 64, 320, 33.0),
+    (64, 512, 0.03, 64, 227, 33.0),
+    (64, 2048, 0.03, 64, 206, 31.1),
+    (2, 2048, 0, 64, 66, 30.5),
+    (16, 2048, 0, 64, 272, 29.9),
+    (32, 2048, 0, 64, 309, 28.7),
+    (8, 2048, 0, 64, 178, 31.1),
+    (64, 2048, 0, 64, 227, 31.7),
+    (4, 2048, 0, 64, 113, 38.8),
+    (32, 2048, 0, 32, 319, 42.0),
+    (64, 2048, 0.03, 32, 249, 33.7),
+    (16, 2048, 0, 32, 245, 31.1),
+    (2, 2048, 0, 32, 62, 33.0),
+    (8, 2048, 0, 32, 178, 30.5),
+)
+SESSION_SPACE = ConfigurationSpace(
+    (
+        Knob("max_num_seqs", Tier.HOT, (2, 4, 8, 16, 32, 64), 64),
+        Knob("max_num_batched_tokens", Tier.HOT, (256, 512, 1024, 2048), 2048),
+        Knob("pacing_interval_s", Tier.HOT, (0, 0.03), 0),
+        Knob("block_size", Tier.COLD, (32, 64), 32),
+    )
+)
+
+
+def session_trials():
+    for at, (*values, tokens_per_s, tpot_ms) in enumerate(SESSION):
+        configuration = Configuration(dict(zip((knob.name for knob in SESSION_SPACE.knobs), values, strict=True)))
+        measured = {Quantity.THROUGHPUT: Measured(float(tokens_per_s)), Quantity.TPOT: Measured(tpot_ms / 1000)}
+        yield Trial(configuration, CONTEXT, float(at), measured)
+
+
+@pytest.mark.parametrize("earlier", [(), (8,), (8, 12, 16), tuple(range(4, 20))])
+def test_a_session_ends_with_the_same_knowledge_whenever_it_was_looked_at(earlier: tuple[int, ...]):
+    """Eight trials may look like noise around a line; what the next ones show is seen all the same."""
+    trials, surrogates = list(session_trials()), None
+    for count in (*earlier, len(trials)):
+        surrogates = fit(trials[:count], SESSION_SPACE, warm=surrogates)
+    assert quality(surrogates).by_quantity[Quantity.THROUGHPUT].r2 > 0.85
+
+
+def test_a_latency_that_hardly_varies_is_trusted():
+    """No law explains noise; within a tenth it is known well enough for a limit."""
+    found = quality(fit(list(session_trials()), SESSION_SPACE))
+    assert found.by_quantity[Quantity.TPOT].r2 < 0
+    assert found.by_quantity[Quantity.TPOT].mape < 0.1
+    assert found.is_trusted
+
+
+def test_an_objective_that_nothing_explains_is_not_trusted():
+    """Noise of the same size in tokens per second leaves nothing to choose by."""
+    trials = [
+        replace(trial, measured={Quantity.THROUGHPUT: Measured(1000 * trial.measured[Quantity.TPOT].value)})
+        for trial in session_trials()
+    ]
+    (fault,) = quality(fit(trials, SESSION_SPACE)).faults
+    assert "throughput_tps is predicted no better than by its mean" in fault
 
 
 def test_the_workload_is_an_input_where_it_varies():
