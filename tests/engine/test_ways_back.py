@@ -54,6 +54,35 @@ async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
     assert {p.pid for p in host.cores()} == before
 
 
+@pytest.mark.parametrize(("mode", "moment"), [
+    ("overlapped", "warm_up"), ("sequential", "warm_up"), ("sequential", "settle"),
+])  # fmt: skip
+async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, moment):
+    """Whether it fails at its first request or with its first streams: the old configuration serves them on."""
+    expected = await streams(host)
+    state = await host.state()
+    before = {p.pid for p in host.cores()}
+    target = 64 if state.enforced["block_size"] == 32 else 32
+    running = asyncio.create_task(streams(host))
+    await asyncio.sleep(1.0)
+    killed: list[str] = []
+
+    def kill_the_new_core(progress) -> None:
+        if not killed and progress.phase == moment:
+            killed.append(moment)
+            for core in host.cores():
+                if core.pid not in before:
+                    core.kill()
+
+    report = await host.switch(kill_the_new_core, block_size=target, mode=mode)
+    assert killed == [moment]
+    assert report.outcome == "rolled_back", report.detail
+    assert report.enforced["block_size"] == state.enforced["block_size"]
+    assert await running == expected
+    after = await host.state()
+    assert (after.phase, after.target, after.lost_requests) == ("serving", state.target, 0)
+
+
 @pytest.mark.parametrize("moment", ["serving", "boot", "pre_copy"])
 async def test_a_killed_core_costs_its_streams_a_pause(host, moment):
     """Killed while it serves, or while a switch is under way: every stream is complete and unchanged."""

@@ -21,7 +21,7 @@ from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFaile
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
 from reconfigure_daemon.engine_host.live_requests import Ledger
 from reconfigure_daemon.engine_host.recovery import Recovery
-from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetNotSettled
+from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetDied, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
 from reconfigure_daemon.errors import ActionInProgress, EngineHostFault, RequestRefused
@@ -217,7 +217,9 @@ class VllmHost:
             try:
                 await switch.run()
                 detail = f"{mode.value}, {why}."
-            except _TARGET_FAILURES as failure:
+            except Exception as failure:
+                if not isinstance(failure, _TARGET_FAILURES):
+                    log.exception("the switch failed in a way that has no name")
                 outcome, self._target = "rolled_back", before
                 self._last_error = arguments.last_line(str(failure)) or type(failure).__name__
                 detail = f"The target did not do ({mode.value}): {self._last_error}"
@@ -330,7 +332,7 @@ class VllmHost:
 
 _STEP_TOTALS = TypeAdapter(StepTotals)
 _TARGET_FAILURES = (
-    CoreBootFailed, WarmUpWrong, TargetNotSettled, arguments.ConfigurationRefusedByVllm, TimeoutError,
+    CoreBootFailed, WarmUpWrong, TargetDied, TargetNotSettled, arguments.ConfigurationRefusedByVllm, TimeoutError,
 )  # fmt: skip
 
 

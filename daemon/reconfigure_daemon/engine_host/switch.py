@@ -12,17 +12,17 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconfigure_daemon.engine_host.arguments import ConfigurationRefusedByVllm, last_line
 from reconfigure_daemon.engine_host.core_router import CoreRouter
-from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
+from reconfigure_daemon.engine_host.cores import Core, CoreBooter
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.replay import inexact_reason, precopy_request
 from reconfigure_daemon.engine_host.side_by_side import share_processors, taking_turns
-from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
+from reconfigure_daemon.engine_host.warm_up import warm_up
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import Configuration
 
@@ -39,6 +39,10 @@ SILENCE_LIMIT_S = 30.0
 NUMERIC_KNOBS = frozenset(
     {"dtype", "kv_cache_dtype", "tensor_parallel_size", "quantization", "enforce_eager", "cudagraph_mode"}
 )
+
+
+class TargetDied(Exception):
+    """The new core ended after it had booted; the message is vLLM's own last error, where it left one."""
 
 
 class TargetNotSettled(Exception):
@@ -101,8 +105,8 @@ class Switch:
         """Carry the plan out.
 
         Raises:
-            CoreBootFailed, WarmUpWrong, TargetNotSettled, ConfigurationRefusedByVllm, TimeoutError: the target
-                did not do; the old configuration serves again.
+            CoreBootFailed, WarmUpWrong, TargetDied, TargetNotSettled, ConfigurationRefusedByVllm, TimeoutError: the
+                target did not do; the old configuration serves again.
         """
         if self._plan.mode is SwitchMode.OVERLAPPED:
             await self._overlapped()
@@ -115,12 +119,13 @@ class Switch:
         old = self._router.serving
         new = await self._boot(self._plan.configuration)
         try:
-            async with taking_turns(old):
-                await self._warm_up(new, old)
-                await self._precopy(old, new)
-                async with taking_turns(new):
-                    staying = await self._move_over(old, new)
-                    await self._settle(new)
+            with self._in_its_own_words(new):
+                async with taking_turns(old):
+                    await self._warm_up(new, old)
+                    await self._precopy(old, new)
+                    async with taking_turns(new):
+                        staying = await self._move_over(old, new)
+                        await self._settle(new)
         except BaseException:
             await self._go_back(new, old)
             raise
@@ -239,6 +244,17 @@ class Switch:
 
     # --- the ways back -------------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _in_its_own_words(self, new: Core) -> Iterator[None]:
+        """A core that dies in here is a target that did not do: vLLM's error says why, whoever noticed first."""
+        since = time.time()
+        try:
+            yield
+        except Exception as failure:
+            if not new.client.resources.engine_dead:
+                raise
+            raise TargetDied(self._booter.last_error(since) or "the new core died") from failure
+
     async def _go_back(self, new: Core, old: Core) -> None:
         """The new core did not do: what it had taken over returns to the old one, which has never stopped."""
         self._router.serving = old
@@ -258,12 +274,12 @@ class Switch:
         config = await asyncio.to_thread(self._plan.make_config, self._plan.configuration)  # refusals come first
         self._router.stop_admitting()
         try:
-            waiting = await self._stop_old(old)
-            await self._start_target_or_old(config, old, waiting)
+            await self._stop_old(old)
+            await self._start_target_or_old(config, old)
         finally:
             self._router.admit_again()
 
-    async def _stop_old(self, old: Core) -> list[LiveRequest]:
+    async def _stop_old(self, old: Core) -> None:
         if self._plan.mode is SwitchMode.DRAIN or self._plan.inexact == "drain":
             async with self._phase("drain"):
                 draining = (
@@ -273,36 +289,44 @@ class Switch:
         async with self._phase("stop"):
             self._router.ledger.collect_stalls()
             await self._abandon(old)
-        return list(self._router.ledger)
 
     async def _drain(self, requests: list[LiveRequest]) -> None:
         if not await self._router.ledger.until(lambda: not self._alive(requests), self._plan.left_s()):
             raise TimeoutError("live requests did not end before the deadline; nothing was changed")
 
-    async def _start_target_or_old(self, config: Any, old: Core, waiting: list[LiveRequest]) -> None:
-        failure: BaseException | None = None
+    async def _start_target_or_old(self, config: Any, old: Core) -> None:
         try:
-            new = await self._start(config, self._plan.configuration)
-        except (CoreBootFailed, WarmUpWrong, TimeoutError) as failed:
-            failure = failed
-            self._say("roll_back", last_line(str(failed)))
+            await self._serve_from(config, self._plan.configuration)
+        except Exception as failure:
+            self._say("roll_back", last_line(str(failure)))
+            self._router.stop_admitting()
+            self._router.serving = old  # if this fails as well, its configuration is what a recovery boots
             old_config = await asyncio.to_thread(self._plan.make_config, old.configuration)
             self._plan.deadline_s = max(self._plan.deadline_s, time.monotonic() + 300)  # the way back needs its time
-            new = await self._start(old_config, old.configuration)
-        self._router.serving = new
-        self.record.live_requests = len(waiting)
-        self.record.replayed_tokens = await self._router.move(waiting, new)
-        self._router.admit_again()
-        await self._settle(new)
-        if failure is not None:
-            raise failure
+            await self._serve_from(old_config, old.configuration)
+            raise
+
+    async def _serve_from(self, config: Any, configuration: Configuration) -> None:
+        """Boot a core and bring it all that waits; nothing of it is left if that fails."""
+        core = await self._start(config, configuration)
+        try:
+            with self._in_its_own_words(core):
+                self._router.serving = core
+                self.record.live_requests = len(self._router.ledger)
+                self.record.replayed_tokens = await self._router.move(list(self._router.ledger), core)
+                self._router.admit_again()
+                await self._settle(core)
+        except BaseException:
+            await self._abandon(core)
+            raise
 
     async def _start(self, config: Any, configuration: Configuration) -> Core:
         async with self._phase("boot"):
             core = await self._booter.boot(config, configuration, self._plan.left_s())
         self._router.attach(core)
         try:
-            await self._warm_up(core, None)
+            with self._in_its_own_words(core):
+                await self._warm_up(core, None)
         except BaseException:
             await self._abandon(core)
             raise
@@ -354,4 +378,4 @@ def _numbers_differ(old: Configuration, new: Configuration) -> bool:
     return any(name in NUMERIC_KNOBS for name in old.changes_to(new))
 
 
-__all__ = ["ConfigurationRefusedByVllm", "Switch", "SwitchPlan", "SwitchRecord", "TargetNotSettled"]
+__all__ = ["ConfigurationRefusedByVllm", "Switch", "SwitchPlan", "SwitchRecord", "TargetDied", "TargetNotSettled"]
