@@ -130,13 +130,8 @@ class CoreBooter:
         return core
 
     def last_error(self, since: float) -> str | None:
-        """The last error that a core's processes wrote down since a wall-clock time."""
-        logs = [p for p in self._journal.glob("*.log") if p.stat().st_mtime >= since]
-        for log in sorted(logs, key=lambda p: p.stat().st_mtime, reverse=True):
-            errors = [e for e in _ERROR_LINE.findall(log.read_text(errors="replace")) if not _ECHO.search(e)]
-            if errors:
-                return str(errors[-1])[:500]
-        return None
+        """See `last_error_in`."""
+        return last_error_in(self._journal, since)
 
     def _kill_new(self, before: set[int | None]) -> None:
         for process in multiprocessing.active_children():
@@ -158,9 +153,33 @@ class CoreBooter:
 #: vLLM's own watcher of a core's processes looks at their pipes once a second, until it sees that it is to end.
 _LAST_LOOK_S = 2.0
 
-_ERROR_LINE = re.compile(r"^((?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b: .+)$", re.MULTILINE)
+#: The last line of a traceback; an assertion without words is known by the line of code above it.
+_ERROR_LINE = re.compile(
+    r"^(?P<error>(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit)\b: .+)$"
+    r"|^ +(?P<code>assert .+)\n(?: +[\^~]+\n)?AssertionError$",
+    re.MULTILINE,
+)
 #: Errors that only say that another process had one.
 _ECHO = re.compile("for root cause|root cause above|[Ii]nitialization failed")
+
+
+def last_error_in(journal: Path, since: float) -> str | None:
+    """The last error of the process that was the first to end with one since a wall-clock time.
+
+    What other processes say after that, follows from it: a core misses the answer of a worker that has died.
+    """
+    logs = [p for p in journal.glob("*.log") if p.stat().st_mtime >= since]
+    for log in sorted(logs, key=lambda p: p.stat().st_mtime):
+        errors = [in_words(found) for found in _ERROR_LINE.finditer(log.read_text(errors="replace"))]
+        causes = [error for error in errors if not _ECHO.search(error)]
+        if causes:
+            return causes[-1][:500]
+    return None
+
+
+def in_words(found: re.Match[str]) -> str:
+    """An error of a traceback on one line."""
+    return found["error"] or f"AssertionError: {found['code']}"
 
 
 def make_client(config: Any, log_stats: bool) -> Any:

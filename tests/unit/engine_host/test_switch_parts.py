@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
 
 from reconfigure_daemon.engine_host.arguments import command_line
-from reconfigure_daemon.engine_host.cores import CoreBootFailed
+from reconfigure_daemon.engine_host.cores import CoreBootFailed, last_error_in
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.memory import Room
@@ -169,3 +170,18 @@ async def test_restarts_of_cores_are_bounded():
     with pytest.raises(CoreBootFailed, match="core_restarts"):
         await Recovery(restarts=3, window_s=60).run(router, booter, dead, lambda _: None, None)
     assert booter.boots == 3
+
+
+def test_the_cause_of_a_cores_end_is_the_first_error_of_its_processes(tmp_path):
+    """The core only misses the worker's answer; an assertion without words is told by its line of code."""
+    worker = (
+        'Traceback (most recent call last):\n  File "runner.py", line 7, in run\n    assert self.room is not None\n'
+    )
+    (tmp_path / "7.log").write_text(f"{worker}           ^^^^^^^^^^^^^^^^^^^^^^^^^\nAssertionError\n")
+    (tmp_path / "5.log").write_text("Traceback (most recent call last):\nKeyError: 'request-2'\n")
+    (tmp_path / "3.log").write_text("RuntimeError: of a core before\n")
+    for name, at in (("3", 900), ("7", 1000), ("5", 1001)):
+        os.utime(tmp_path / f"{name}.log", (at, at))
+    assert last_error_in(tmp_path, 950.0) == "AssertionError: assert self.room is not None"
+    assert last_error_in(tmp_path, 1000.5) == "KeyError: 'request-2'"
+    assert last_error_in(tmp_path, 2000.0) is None
