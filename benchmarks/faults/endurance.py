@@ -41,11 +41,21 @@ class Track:
             self.resident.append(process.memory_info().rss)
             self.descriptors.append(process.num_fds())
 
-    @staticmethod
-    def growth(values: list[int]) -> float:
-        """From the second quarter's median to the last one's: the first fills caches, and single peaks do not count."""
-        quarter = max(1, len(values) // 4)
-        return median(values[-quarter:]) - median(values[quarter : 2 * quarter] or values)
+    def resident_growth(self) -> float:
+        """Bytes from the second quarter's median to the last one's; the first fills caches, single peaks count not."""
+        second, last = _quarters(self.resident)
+        return median(last) - median(second)
+
+    def descriptor_growth(self) -> int:
+        """From the least in the second quarter to the least in the last: live requests are connections, and pass."""
+        second, last = _quarters(self.descriptors)
+        return min(last) - min(second)
+
+
+def _quarters(values: list[int]) -> tuple[list[int], list[int]]:
+    """The second and the last, or all there is."""
+    quarter = max(1, len(values) // 4)
+    return values[quarter : 2 * quarter] or values, values[-quarter:]
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -78,8 +88,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             *flat("engine host", host, 50),
         ],
         notes=[
-            f"A request every {arguments.spacing:g} s. Growth: from the second quarter's median to the last one's. "
-            "Cores are not counted: every cold switch ends one."
+            f"A request every {arguments.spacing:g} s. Growth is from the second quarter to the last, of the median of "
+            "resident memory and of the least descriptors, since live requests are connections as well. Cores are not "
+            "counted: every cold switch ends one."
         ],
         details={
             "requests": dict(arrivals.by_status),
@@ -109,6 +120,6 @@ async def look(watched: list[tuple[Track, psutil.Process]]) -> None:
 def flat(name: str, track: Track, most_mb: float) -> list[Row]:
     """That a process keeps nothing."""
     return [
-        at_most(f"{name}: resident memory gained", Track.growth(track.resident) / MEGABYTE, most_mb, "MB"),
-        at_most(f"{name}: open descriptors gained", Track.growth(track.descriptors), 0),
+        at_most(f"{name}: resident memory gained", track.resident_growth() / MEGABYTE, most_mb, "MB"),
+        at_most(f"{name}: open descriptors gained", track.descriptor_growth(), 0),
     ]
