@@ -111,6 +111,7 @@ def real_host(
     settings = {
         "engine": {**own, **(engine or {})},
         "space": space or SPACE,
+        "switch": {"core_restarts": 10},  # tests kill more cores than an operator would stand by and watch
     }
     config = folder / "config.yaml"
     config.write_text(yaml.safe_dump(settings))

@@ -9,6 +9,7 @@ import signal
 import psutil
 import pytest
 
+from reconfigure_daemon.errors import EngineHostFault
 from tests.engine.real_host import completion, prompt_of, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -81,6 +82,23 @@ async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, momen
     assert await running == expected
     after = await host.state()
     assert (after.phase, after.target, after.lost_requests) == ("serving", state.target, 0)
+
+
+async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(host):
+    """The command is told so, and the streams come through as they do from any death."""
+    expected = await streams(host)
+    running = asyncio.create_task(streams(host))
+    await asyncio.sleep(1.0)
+    (core,) = host.cores()
+    core.suspend()
+    setting = asyncio.create_task(host.set_knobs(max_num_seqs=8))
+    await asyncio.sleep(0.5)
+    core.kill()
+    with pytest.raises(EngineHostFault, match="ended before it answered"):
+        await setting
+    assert await running == expected
+    assert (await host.state()).lost_requests == 0
+    assert (await host.set_knobs(max_num_seqs=16)).enforced["max_num_seqs"] == 16
 
 
 @pytest.mark.parametrize("moment", ["serving", "boot", "pre_copy"])

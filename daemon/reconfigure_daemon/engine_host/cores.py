@@ -20,8 +20,10 @@ import psutil
 from reconfigure_daemon.engine_host import openmp, vllm_names
 from reconfigure_daemon.engine_host.arguments import last_line
 from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
+from reconfigure_daemon.errors import EngineHostFault
 from reconfigure_policies.domain.configuration import Configuration
 
+_ALIVE_EVERY_S = 0.25
 LONGEST_SOCKET_FOLDER = 60  # a Unix socket's path holds 107 bytes, and vLLM appends a UUID
 PRELOADED = ["vllm.v1.engine.core", "vllm.v1.worker.gpu_model_runner", "reconfigure_daemon.engine_host.hot_scheduler"]
 
@@ -62,8 +64,19 @@ class Core:
         return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
 
     async def utility(self, method: str, *arguments: Any) -> Any:
-        """Call a method of EngineCore in its process, between two steps."""
-        return await self.client.call_utility_async(method, *arguments)
+        """Call a method of EngineCore in its process, between two steps.
+
+        Raises:
+            EngineHostFault: if the core ends before it answers; vLLM's client would wait for ever.
+        """
+        call = asyncio.ensure_future(self.client.call_utility_async(method, *arguments))
+        try:
+            while not (await asyncio.wait({call}, timeout=_ALIVE_EVERY_S))[0]:
+                if self.client.resources.engine_dead:
+                    raise EngineHostFault(f"core {self.id} ended before it answered; requests go on in a fresh one.")
+            return call.result()
+        finally:
+            call.cancel()
 
 
 class CoreBooter:

@@ -129,11 +129,23 @@ class VllmHost:
         before, self._phase = self._phase, phase or self._phase
         try:
             yield
-        finally:
-            self._action = None
-            self._phase = before if self._phase == phase else self._phase
-        if self.router is not None and self.router.serving.client.resources.engine_dead:
-            self._recover_soon(self.router.serving)  # it died while the action ran
+        except BaseException:
+            self._acted(before, phase)
+            if kind != "recover":  # which ends in a failure when no core can be had
+                self._recover_if_dead()
+            raise
+        self._acted(before, phase)
+        self._recover_if_dead()
+
+    def _acted(self, before: HostPhase, during: HostPhase | None) -> None:
+        self._action = None
+        self._phase = before if self._phase == during else self._phase
+
+    def _recover_if_dead(self) -> None:
+        """The serving core may have died while an action ran."""
+        failed = self._phase is HostPhase.FAILED
+        if self.router is not None and self.router.serving.client.resources.engine_dead and not failed:
+            self._recover_soon(self.router.serving)
 
     def _note_progress(self, progress: SwitchProgress) -> None:
         if self._action is not None:

@@ -220,11 +220,11 @@ def test_a_session_ends_with_the_same_knowledge_whenever_it_was_looked_at(earlie
     assert quality(surrogates).by_quantity[Quantity.THROUGHPUT].r2 > 0.85
 
 
-def test_a_latency_that_hardly_varies_is_trusted():
-    """No law explains noise; within a tenth it is known well enough for a limit."""
+def test_a_latency_that_nothing_explains_is_trusted_while_its_intervals_hold():
+    """No law explains noise; a limit asks only for an upper end that holds."""
     found = quality(fit(list(session_trials()), SESSION_SPACE))
     assert found.by_quantity[Quantity.TPOT].r2 < 0
-    assert found.by_quantity[Quantity.TPOT].mape < 0.1
+    assert found.by_quantity[Quantity.TPOT].coverage > 0.9
     assert found.is_trusted
 
 
