@@ -87,10 +87,8 @@ class Laboratory:
         report = await act()
         return await self._collect(streams, report)
 
-    async def streams_over(
-        self, count: int, changes: Mapping[str, Any], mode: SwitchMode = SwitchMode.OVERLAPPED
-    ) -> Run:
-        """A switch whose new core has booted when the streams begin."""
+    async def streams_over(self, count: int, changes: Mapping[str, Any]) -> Run:
+        """An overlapped switch whose new core has booted when the streams begin."""
         prepare, streams = self.host._prepare, []  # noqa: SLF001  # the moment between boot and pre-copy
 
         async def begin_streams(core: Any) -> None:
@@ -100,7 +98,7 @@ class Laboratory:
 
         self.host._prepare = begin_streams  # noqa: SLF001
         try:
-            report = await self.switch(changes, mode)
+            report = await self.switch(changes, SwitchMode.OVERLAPPED)
         finally:
             self.host._prepare = prepare  # noqa: SLF001
         return await self._collect(streams, report)
