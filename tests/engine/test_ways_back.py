@@ -60,6 +60,7 @@ async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
 ])  # fmt: skip
 async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, moment):
     """Whether it fails at its first request or with its first streams: the old configuration serves them on."""
+    await completion(host, prompt_of(0), 4, model="adapter")  # which the target is given before its first request
     expected = await streams(host)
     state = await host.state()
     before = {p.pid for p in host.cores()}
@@ -78,6 +79,7 @@ async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, momen
     report = await host.switch(kill_the_new_core, block_size=target, mode=mode)
     assert killed == [moment]
     assert report.outcome == "rolled_back", report.detail
+    assert report.duration_s < 90  # noticed, not waited out
     assert report.enforced["block_size"] == state.enforced["block_size"]
     assert await running == expected
     after = await host.state()

@@ -78,14 +78,16 @@ class CoreRouter:
 
     async def add_lora_async(self, lora_request: Any) -> bool:
         """Load an adapter, and remember it for the cores to come."""
-        loaded = bool(await self.serving.client.add_lora_async(lora_request))
+        core = self.serving
+        loaded = bool(await core.answer(core.client.add_lora_async(lora_request)))
         self.loras[lora_request.lora_int_id] = lora_request
         return loaded
 
     async def remove_lora_async(self, lora_id: int) -> bool:
         """Unload an adapter."""
         self.loras.pop(lora_id, None)
-        return bool(await self.serving.client.remove_lora_async(lora_id))
+        core = self.serving
+        return bool(await core.answer(core.client.remove_lora_async(lora_id)))
 
     def shutdown(self, timeout: float | None = None) -> None:
         """End every core; called by vLLM from a thread when the server stops."""

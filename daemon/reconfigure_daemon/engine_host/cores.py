@@ -11,9 +11,10 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -23,6 +24,7 @@ from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
 from reconfigure_daemon.errors import EngineHostFault
 from reconfigure_policies.domain.configuration import Configuration
 
+_T = TypeVar("_T")
 _ALIVE_EVERY_S = 0.25
 LONGEST_SOCKET_FOLDER = 60  # a Unix socket's path holds 107 bytes, and vLLM appends a UUID
 PRELOADED = ["vllm.v1.engine.core", "vllm.v1.worker.gpu_model_runner", "reconfigure_daemon.engine_host.hot_scheduler"]
@@ -64,19 +66,23 @@ class Core:
         return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
 
     async def utility(self, method: str, *arguments: Any) -> Any:
-        """Call a method of EngineCore in its process, between two steps.
+        """Call a method of EngineCore in its process, between two steps; raises as `answer` does."""
+        return await self.answer(self.client.call_utility_async(method, *arguments))
+
+    async def answer(self, call: Coroutine[Any, Any, _T]) -> _T:
+        """What the core answers to a call of vLLM's client, which would wait for ever once the core has ended.
 
         Raises:
-            EngineHostFault: if the core ends before it answers; vLLM's client would wait for ever.
+            EngineHostFault: if the core ends before it answers.
         """
-        call = asyncio.ensure_future(self.client.call_utility_async(method, *arguments))
+        answering = asyncio.ensure_future(call)
         try:
-            while not (await asyncio.wait({call}, timeout=_ALIVE_EVERY_S))[0]:
+            while not (await asyncio.wait({answering}, timeout=_ALIVE_EVERY_S))[0]:
                 if self.client.resources.engine_dead:
                     raise EngineHostFault(f"core {self.id} ended before it answered; requests go on in a fresh one.")
-            return call.result()
+            return answering.result()
         finally:
-            call.cancel()
+            answering.cancel()
 
 
 class CoreBooter:

@@ -106,7 +106,7 @@ class VllmHost:
             await core.utility("reconfigure_bind")
             self._enforced_hot = await core.utility("reconfigure_set_knobs", hot_part(self._space, self._target))
         for lora in list(self.router.loras.values()) if self.router is not None else []:
-            await core.client.add_lora_async(lora)
+            await core.answer(core.client.add_lora_async(lora))
 
     @property
     def _router(self) -> CoreRouter:
