@@ -32,6 +32,7 @@ from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings.model import MeteringSettings
 from reconfigure_daemon.tuning import Measuring, TuneRequest
 from reconfigure_daemon.tuning.measuring import Offered
+from reconfigure_policies.decision.intents import BY_NAME
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.surrogate import Quantity, Trial
@@ -44,6 +45,8 @@ CALENDAR_WITHIN_S = 180.0
 #: A forecast is for the workload of the last windows, so that some of it has to be seen first.
 WINDOWS = {"window_s": 10, "settle_s": 3, "observation_min_requests": 3}
 SEEN_AFTER_S = 30.0
+
+NOTHING_CAME = "The calendar changed nothing."
 
 #: What the daemon imports only once it learns and has learned: minutes into the session, which would end there.
 IMPORTED_LATE = ("numpy", "scipy", "river")
@@ -210,13 +213,13 @@ async def by_calendar(daemon: Daemon, reasons: list[str]) -> list[str]:
             failed = decision.outcome is not None and decision.outcome.kind != "applied"
             return [f"calendar: {decision.outcome}"] if failed else []
         await asyncio.sleep(1.0)
-    reasons.append("By the calendar nothing was decided, and what stands is by its name in config.yaml.")
+    reasons.append(NOTHING_CAME)
     return ["the calendar's change did not come"]
 
 
 def by_learning(reasons: Sequence[str]) -> int:
-    """How many decisions fell back on no name in the settings, for which their reasons would give a cause."""
-    return sum("by its name in config.yaml" not in reason for reason in reasons)
+    """How many decisions there were that did not fall back on a name in the settings."""
+    return sum(BY_NAME not in reason for reason in reasons if reason != NOTHING_CAME)
 
 
 def meter_of(engine: str, client: PrivateSocketClient) -> EnergyMeter:

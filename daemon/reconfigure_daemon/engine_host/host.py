@@ -129,17 +129,10 @@ class VllmHost:
         before, self._phase = self._phase, phase or self._phase
         try:
             yield
-        except BaseException:
-            self._acted(before, phase)
-            if kind != "recover":  # which ends in a failure when no core can be had
-                self._recover_if_dead()
-            raise
-        self._acted(before, phase)
-        self._recover_if_dead()
-
-    def _acted(self, before: HostPhase, during: HostPhase | None) -> None:
-        self._action = None
-        self._phase = before if self._phase == during else self._phase
+        finally:
+            self._action = None
+            self._phase = before if self._phase == phase else self._phase
+            self._recover_if_dead()
 
     def _recover_if_dead(self) -> None:
         """The serving core may have died while an action ran."""
@@ -333,13 +326,15 @@ class VllmHost:
         task.add_done_callback(self._tasks.discard)
 
     async def _recover(self, dead: Core) -> None:
-        try:
-            with self._acting("recover", HostPhase.RECOVERING):
+        with self._acting("recover", HostPhase.RECOVERING):
+            try:
                 await self._recovery.run(self._router, self._booter, dead, self._make_config, self._prepare)
-        except CoreBootFailed as failure:
-            self._last_error, self._phase = str(failure), HostPhase.FAILED
-            log.error("no core can be had any more: %s", failure)  # one line; the cause is in it
-            self._router.give_up(failure)
+            except CoreBootFailed as failure:
+                self._last_error, self._phase = str(failure), HostPhase.FAILED
+                log.error("no core can be had any more: %s", failure)  # one line; the cause is in it
+                self._router.give_up(failure)
+            except Exception:
+                log.exception("the fresh core did not take over")  # if it has died, another one follows
 
 
 _STEP_TOTALS = TypeAdapter(StepTotals)

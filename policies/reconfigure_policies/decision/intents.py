@@ -16,6 +16,9 @@ from reconfigure_policies.domain.forecast import Forecast
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent
 from reconfigure_policies.domain.workload import WorkloadWindow
 
+#: In the reason of a decision that the settings made, since forecasts could not.
+BY_NAME = "by its name in config.yaml"
+
 
 class IntentRefused(ValueError):
     """The intent makes no sense in the present state; the message says why and what to do."""
@@ -132,7 +135,7 @@ def _why_named(snapshot: Snapshot, objective: Objective) -> str:
     if not snapshot.basis:
         return ""
     refusal = rank(replace(snapshot, objective=objective), DecisionTerms()).refusal
-    return f", by its name in config.yaml, since {refusal}" if refusal else ""
+    return f", {BY_NAME}, since {refusal}" if refusal else ""
 
 
 def _only_noted(intent: OperatorIntent, snapshot: Snapshot, space: ConfigurationSpace) -> Decision:
