@@ -1,13 +1,14 @@
 """Joules per output token on a recorded workload: the governor against stock `vllm serve`, on one GPU.
 
-    python -m benchmarks.gpu.trace [--trace azure_2023_conv.csv.gz] [--tpot 0.2 0.05] [--rounds 5] [--add-to FILE]
+    python -m benchmarks.gpu.trace [--trace azure_2023_conv.csv.gz] [--tpot 0.2 0.05] [--rounds 5] [--add-to FILE ...]
         [--with quantization=fp8 kv_cache_dtype=fp8]
 
 Both servers stand on the card all the time. In each round the same stretch of the trace is replayed at recorded speed
 to stock vLLM and, once for each TPOT limit, to the daemon, in an order that rotates; so the card's idle power is in all
 figures and its drift in none. A slice counts from `--warm-up` seconds after its first arrival until its last: tokens
 that come and joules that NVML counts in between. Prompts are different in every slice, so that no prefix cache
-flatters. A long measurement may be made in parts: `--add-to` takes an earlier part's file and counts its slices, too.
+flatters. A long measurement may be made in parts, one after the other or on several GPUs: `--add-to` takes the files of
+other parts and counts their slices, too; with `--rounds 0` it only adds up.
 Clocks, caps and modes are left as they are. What the energy objective may change of the model itself is named by
 `--with`: such a result has a name of its own, since it says what an operator gains who allows it.
 """
@@ -186,8 +187,11 @@ class Bench:
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Start both servers and alternate between the arms over the trace."""
+    earlier = slices_of(arguments.add_to)
+    if arguments.rounds == 0:
+        with track_of_gpus() as energy:
+            return findings_of(earlier, arguments, energy.source)
     use_environment()
-    earlier = json.loads(arguments.add_to.read_text())["details"]["slices"] if arguments.add_to else []
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
     sections = {"slo": {"ttft_s": arguments.ttft, "tpot_s": arguments.tpot[0]}, "governor": {"enabled": True}}
@@ -203,14 +207,23 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         host = PrivateSocketClient(daemon.runtime / "engine-host.sock")
         with track_of_gpus() as energy:
             async with Recorder(host, energy, arguments.recording):
-                slices = [Slice.of_json(kept) for kept in earlier]
-                bench = Bench(arguments, console, daemon, stock_url, energy, slices)
+                bench = Bench(arguments, console, daemon, stock_url, energy, earlier)
                 await bench.run()
         await host.close()
         log = (daemon.folder / "controller.log").read_text(errors="replace").splitlines()
     findings = findings_of(bench.slices, arguments, energy.source)
     findings.details["controller_log"] = [line for line in log if "Adjust" in line or "service level" in line]
     return findings
+
+
+def slices_of(parts: Sequence[Path]) -> list[Slice]:
+    """The slices of all parts, each part's rounds after those of the part before."""
+    slices: list[Slice] = []
+    for part in parts:
+        kept = [Slice.of_json(one) for one in json.loads(part.read_text())["details"]["slices"]]
+        first = 1 + max((s.round for s in slices), default=-1)
+        slices += [replace(s, round=first + s.round) for s in kept]
+    return slices
 
 
 def workload_of(arguments: argparse.Namespace) -> str:
@@ -242,7 +255,7 @@ def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: 
     beyond = further_in_words(arguments)
     notes = [
         *([f"The energy objective serves the model with {beyond}, stock vLLM without."] if beyond else []),
-        f"Energy: NVML, {source}, all GPUs of the machine; both servers' contexts are on the card in all arms.",
+        f"Energy: NVML, {source}, every GPU that the servers may use; both contexts are on the card in all arms.",
         f"Daemon and stock vLLM serve the same requests; the daemon's block size is {arguments.block_size}.",
         "Requests that had not ended with their slice count by the tokens that had come.",
     ]
@@ -302,7 +315,7 @@ def main() -> int:
     add_further_option(parser, "the energy objective")
     parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this .jsonl.gz")
     parser.add_argument("--keep", type=Path, help="write the result so far here, after each slice")
-    parser.add_argument("--add-to", type=Path, help="a result whose slices count, too")
+    parser.add_argument("--add-to", type=Path, nargs="*", default=[], help="results whose slices count, too")
     return command.run(name_of, parser, measure)
 
 

@@ -22,7 +22,7 @@ GPU_SAMPLE_S = 0.02
 
 
 def track_of_gpus() -> EnergyTrack:
-    """Of every GPU of the machine, idle ones included; an estimate where there is none."""
+    """Of every GPU that this process may use, idle ones included; an estimate where there is none."""
     return EnergyTrack(build_meter(MeteringSettings(rapl="off"), busy=lambda: 0.0), GPU_SAMPLE_S)
 
 

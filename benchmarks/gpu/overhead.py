@@ -1,0 +1,84 @@
+"""What the governor itself costs a full engine, in throughput and in processor time: on and off in turn, on one GPU.
+
+    python -m benchmarks.gpu.overhead [--requests 600] [--repeats 5] [--quick]
+
+One daemon works through the queue of `benchmarks.gpu.saturated` again and again. Governed, its controller reads the
+engine and the GPU's counter, learns and decides as always, and finds that a full engine leaves nothing to save; paused,
+at the same knobs, it only watches. What is missing between the two is the governor's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+from rich.console import Console
+
+from benchmarks.gpu.saturated import at_once, steady_rate_tps
+from benchmarks.gpu.server import FASTEST, engine_changes, model_folder, target_of, use_environment
+from benchmarks.gpu.trace import CORE_LIMIT, PACES_S
+from benchmarks.harness import command
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.rows import at_least, below, exactly, shown
+from benchmarks.harness.statistics import paired_ratio
+from reconfigure_daemon.load_generation.open_loop import replay_trace
+from reconfigure_daemon.load_generation.results import RequestStatus
+
+LEAST_THROUGHPUT = 0.99
+HOT = ("pacing_interval_s", "max_num_seqs", "max_num_batched_tokens")
+ARMS = ("paused", "governed")
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """The same queue with the governor on and off, in alternating order."""
+    use_environment()
+    model = model_folder(arguments.engine, Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")))
+    sections: dict[str, Any] = {"slo": {"ttft_s": 1.0, "tpot_s": 0.05}, "governor": {"enabled": True}}
+    rates: dict[str, list[float]] = {arm: [] for arm in ARMS}
+    cores: list[float] = []
+    failed = 0
+    async with Daemon(arguments.engine, model, engine_changes(PACES_S, sections=sections)) as daemon:
+        controller = psutil.Process(daemon.controller.pid)
+        for number in range(-1, 1 if arguments.quick else arguments.repeats):
+            for arm in ARMS[:: 1 if number % 2 else -1]:
+                await daemon.apply({knob: FASTEST[knob] for knob in HOT})
+                await daemon.intend({"kind": "resume" if arm == "governed" else "pause"})
+                target = target_of(arguments.engine, daemon.engine_url, 100 * (number + 2) + len(arm))
+                began_s, used_s = time.monotonic(), sum(controller.cpu_times()[:2])
+                run = await replay_trace(at_once(arguments, 60 if number < 0 else arguments.requests), target)
+                core = (sum(controller.cpu_times()[:2]) - used_s) / (time.monotonic() - began_s)
+                rate_tps = steady_rate_tps(run)
+                console.print(f"  {number:3d} {arm:8s} {rate_tps:.0f} output tokens/s, controller {core:.4f} cores")
+                if number >= 0:  # the first round only warms up
+                    rates[arm].append(rate_tps)
+                    failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
+                    cores += [core] if arm == "governed" else []
+    ratio = paired_ratio(rates["governed"], rates["paused"])
+    rows = [
+        at_least(f"saturated throughput, governed / paused, median of {ratio.pairs} pairs", ratio.median,
+                 LEAST_THROUGHPUT),
+        shown("95% interval, low", ratio.low),
+        shown("95% interval, high", ratio.high),
+        below("the controller's processor time, governed", sum(cores) / len(cores), CORE_LIMIT, "cores"),
+        exactly("requests not completed", failed, 0),
+    ]  # fmt: skip
+    return command.Findings(rows, [], {"output_tokens_per_s": rates, "controller_cores": cores})
+
+
+def main() -> int:
+    """The command."""
+    parser = command.options(__doc__)
+    parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
+    parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
+    parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs per arm (default: 5)")
+    return command.run("gpu.overhead", parser, measure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
