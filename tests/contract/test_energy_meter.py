@@ -50,7 +50,9 @@ def machine(request: pytest.FixtureRequest, fake_nvml: FakeNvml, fake_rapl: Fake
         fail = (folder / "energy_uj").unlink
     work()
     settings = MeteringSettings()
-    meter = build_meter(settings, lambda: 0.5, environ={}, powercap=tmp_path / "powercap", monotonic=clock)
+    meter = build_meter(
+        settings, lambda: 0.5, environ={}, powercap=tmp_path / "powercap", with_gpu=True, monotonic=clock
+    )
     return Machine(meter, clock, work, fail)
 
 

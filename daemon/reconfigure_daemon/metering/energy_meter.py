@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from reconfigure_daemon.metering.emulated import EmulatedEngine
-from reconfigure_daemon.metering.estimate import HostEstimate
+from reconfigure_daemon.metering.estimate import HostEstimate, ProcessorEstimate, has_nvidia_gpu, processors_worked_s
 from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
 from reconfigure_daemon.metering.nvml import GpuFacts
 from reconfigure_daemon.metering.rapl import POWERCAP, Rapl, RaplUnavailable
@@ -64,15 +64,17 @@ def build_meter(
     *,
     environ: Mapping[str, str] | None = None,
     powercap: Path = POWERCAP,
+    with_gpu: bool | None = None,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> ComposedEnergyMeter:
     """The meter for this machine: NVML and RAPL where they are, and only where neither is, the labelled estimate.
 
     Args:
         settings: which sources to try, and the estimate's watts.
-        busy: the engine's busy share now, 0 to 1; asked only for the estimate.
+        busy: the engine's busy share now, 0 to 1; asked only for the estimate of a machine with a GPU.
         environ: where CUDA_VISIBLE_DEVICES is looked up; the process's own if None.
         powercap: where Linux shows RAPL.
+        with_gpu: whether the estimate is of a machine with a GPU that cannot be metered; looked up if None.
         monotonic: the clock of the readings.
     """
     notices: list[str] = []
@@ -81,8 +83,13 @@ def build_meter(
     groups: list[DeviceGroup] = [group for group in (gpus, rapl) if group is not None]
     if not groups:
         idle_w, busy_w = settings.estimate_idle_w, settings.estimate_busy_w
-        groups.append(HostEstimate(idle_w, busy_w, busy))
-        notices.append(f"Energy is estimated, not measured: {idle_w:g} W idle to {busy_w:g} W busy.")
+        if has_nvidia_gpu() if with_gpu is None else with_gpu:
+            groups.append(HostEstimate(idle_w, busy_w, busy))
+            by = "whether requests run"
+        else:
+            groups.append(ProcessorEstimate(idle_w, busy_w, processors_worked_s))
+            by = "how much the processors work"
+        notices.append(f"Energy is estimated, not measured: {idle_w:g} W idle to {busy_w:g} W busy, by {by}.")
     return ComposedEnergyMeter(groups, notices, gpus.facts() if gpus else (), monotonic)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from reconfigure_daemon.metering import ComposedEnergyMeter, build_meter
+from reconfigure_daemon.metering import ComposedEnergyMeter, build_meter, energy_meter
+from reconfigure_daemon.metering.estimate import has_nvidia_gpu, processors_worked_s
 from reconfigure_daemon.settings.model import MeteringSettings
 from reconfigure_policies.domain.energy import EnergySource
 from tests.unit.metering.machine import DRIVER_NOT_LOADED, GPU_IS_LOST, FakeNvml, FakeRapl, Seconds
@@ -15,7 +18,9 @@ ESTIMATE = MeteringSettings(nvml="off", rapl="off", estimate_idle_w=40, estimate
 
 
 def meter_of(fake_rapl: FakeRapl, settings: MeteringSettings | None = None) -> ComposedEnergyMeter:
-    return build_meter(settings or MeteringSettings(), lambda: 0.0, environ={}, powercap=fake_rapl.powercap)
+    return build_meter(
+        settings or MeteringSettings(), lambda: 0.0, environ={}, powercap=fake_rapl.powercap, with_gpu=False
+    )
 
 
 def test_gpus_and_processor_are_summed(fake_nvml: FakeNvml, fake_rapl: FakeRapl) -> None:
@@ -56,7 +61,10 @@ def test_nothing_to_read_is_estimated_and_labelled(fake_nvml: FakeNvml, fake_rap
     fake_nvml.set(init_error=DRIVER_NOT_LOADED)
     meter = meter_of(fake_rapl)
     assert [(d.device, d.source) for d in meter.read().devices] == [("host", EnergySource.ESTIMATED)]
-    assert meter.notices[-1] == "Energy is estimated, not measured: 40 W idle to 120 W busy."
+    assert (
+        meter.notices[-1]
+        == "Energy is estimated, not measured: 40 W idle to 120 W busy, by how much the processors work."
+    )
     assert len(meter.notices) == 3
 
 
@@ -70,11 +78,40 @@ def test_sources_can_be_switched_off(fake_nvml: FakeNvml, fake_rapl: FakeRapl) -
 
 @pytest.mark.parametrize(("share", "power_w"), [(0, 40), (0.25, 60), (1, 120), (-1, 40), (7, 120)])
 def test_the_estimate_follows_the_busy_share(share: float, power_w: float, tmp_path: Path) -> None:
-    """Estimated power lies between idle and busy watts in proportion, and never outside them."""
+    """Beside a GPU that cannot be read, estimated power lies between idle and busy watts in proportion."""
     clock = Seconds()
-    meter = build_meter(ESTIMATE, lambda: share, powercap=tmp_path, monotonic=clock)
+    meter = build_meter(ESTIMATE, lambda: share, powercap=tmp_path, with_gpu=True, monotonic=clock)
     meter.read()
     clock.advance(10)
     reading = meter.read()
     assert reading.energy_j == pytest.approx(10 * power_w)
     assert reading.devices[0].power_w == pytest.approx(power_w)
+
+
+def test_the_estimate_follows_the_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a GPU the processors' work between two readings counts, never for more than the time between."""
+    clock, worked_s = Seconds(), iter([100.0, 104.0, 130.0, 129.0])
+    monkeypatch.setattr(energy_meter, "processors_worked_s", lambda: next(worked_s))
+    meter = build_meter(ESTIMATE, lambda: 1.0, powercap=tmp_path, with_gpu=False, monotonic=clock)
+    joules = [meter.read().energy_j]
+    for _ in range(3):
+        clock.advance(10)
+        joules.append(meter.read().energy_j)
+    assert joules == [0, 4 * 120 + 6 * 40, 4 * 120 + 6 * 40 + 1200, 4 * 120 + 6 * 40 + 1200 + 400]
+
+
+def test_processors_at_work_are_seen() -> None:
+    """A process that computes adds its seconds to the machine's."""
+    before_s, own_s = processors_worked_s(), time.process_time()
+    while time.process_time() < own_s + 0.3:
+        pass
+    worked_s = (processors_worked_s() - before_s) * (psutil.cpu_count() or 1)
+    assert worked_s > 0.2  # the kernel counts in hundredths
+
+
+def test_a_gpu_is_seen_by_its_device(tmp_path: Path) -> None:
+    """A GPU's own device file tells; the driver's others do not."""
+    (tmp_path / "nvidiactl").touch()
+    assert not has_nvidia_gpu(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert has_nvidia_gpu(tmp_path)
