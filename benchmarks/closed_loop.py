@@ -4,7 +4,8 @@
 
 `tune` measures a small space, hot and cold knobs, and what it found is measured again beside the default configuration,
 in turn. Then streams run while an operator asks for energy and the calendar brings throughput back: none of them may be
-lost. Without an energy counter joules are the machine's estimate and say so; throughput is measured either way.
+lost. Without an energy counter joules are estimated from the processors' measured work, and say so; throughput is
+measured either way.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SPACE = {
     "max_num_batched_tokens": {"values": [256, 512, 1024, 2048], "default": 2048},
     "long_prefill_token_threshold": {"values": [0], "default": 0},
     "prefix_cache_reading": {"values": [True], "default": True},
-    "pacing_interval_s": {"values": [0, 0.03], "default": 0},
+    "pacing_interval_s": {"values": [0, 0.1], "default": 0},
     "block_size": {"values": [32, 64], "default": 32},
 }
 START = {"max_num_seqs": 64, "max_num_batched_tokens": 2048, "pacing_interval_s": 0, "block_size": 32,
@@ -55,7 +56,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
 
 def main() -> int:
     """The command."""
-    parser = options(__doc__, trials=20, rate_rps=1.0)
+    parser = options(__doc__, trials=20, rate_rps=4.0)
     return command.run("closed_loop", parser, measure)
 
 

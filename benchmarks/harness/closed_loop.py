@@ -223,7 +223,7 @@ def by_learning(reasons: Sequence[str]) -> int:
 
 
 def meter_of(engine: str, client: PrivateSocketClient) -> EnergyMeter:
-    """Joules where they are counted; elsewhere the estimate of a busy machine."""
+    """Joules where they are counted; elsewhere the estimate that the daemon makes, too."""
     if engine == "emulated":
         return build_emulated_meter(client.path)
     return build_meter(MeteringSettings(), lambda: 1.0)
