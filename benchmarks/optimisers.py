@@ -15,6 +15,7 @@ import json
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
@@ -125,9 +126,10 @@ def rows(runs: Runs) -> list[Row]:
             continue
         found.append(shown(f"{name}: mean share, {len(of)} seeds", last_mean(of)))
         if ours:
-            p = p_value(ours, of)
+            p = p_value(ours, of, last)
             what = f"ours over {name}: p"
             found.append(below(what, p, SIGNIFICANT) if ARMS[name][1] else shown(what, p))
+            found.append(shown(f"{what} of the share averaged over all trials", p_value(ours, of, mean)))
     return found
 
 
@@ -141,9 +143,16 @@ def trials_to(shares: list[float]) -> int:
     return next((count + 1 for count, share in enumerate(shares) if share >= FOUND), len(shares) + 1)
 
 
-def p_value(ours: dict[int, list[float]], theirs: dict[int, list[float]]) -> float:
-    """Of the final shares being no better than theirs, by the seeds of both."""
-    pairs = [(ours[seed][-1], theirs[seed][-1]) for seed in ours if seed in theirs]
+def last(shares: list[float]) -> float:
+    """What was reached in the end."""
+    return shares[-1]
+
+
+def p_value(
+    ours: dict[int, list[float]], theirs: dict[int, list[float]], score: Callable[[list[float]], float]
+) -> float:
+    """Of ours being no better than theirs, by a score of each seed that both ran."""
+    pairs = [(score(ours[seed]), score(theirs[seed])) for seed in ours if seed in theirs]
     return float(wilcoxon(*zip(*pairs, strict=True), alternative="greater").pvalue)
 
 

@@ -49,8 +49,13 @@ FASTEST: Mapping[str, Any] = {
 }
 
 
+PARALLEL = "tensor_parallel_size"
+
 #: What vLLM does without these arguments, as a space names it.
-DEFAULTS: Mapping[str, Any] = {"kv_cache_dtype": "auto", "quantization": "none"}
+DEFAULTS: Mapping[str, Any] = {"kv_cache_dtype": "auto", "quantization": "none", PARALLEL: 1}
+
+#: Those that a command line may give to one arm.
+NAMEABLE = ("kv_cache_dtype", "quantization")
 
 
 def use_environment() -> None:
@@ -102,19 +107,29 @@ def engine_changes(
 
 
 @asynccontextmanager
-async def stock_arm(engine: str, model: str, folder: Path) -> AsyncIterator[str]:
+async def stock_arm(
+    engine: str, model: str, folder: Path, further: Mapping[str, Any] | None = None
+) -> AsyncIterator[str]:
     """Plain `vllm serve` with the same arguments, yielding its address; emulated, an ungoverned daemon stands in.
+
+    Args:
+        engine: `vllm` or `emulated`.
+        model: as `engine.model`.
+        folder: for its log.
+        further: arguments beyond the shared ones, or in their place.
 
     Raises:
         ServerFailed: if it does not serve, with its last words.
     """
     if engine == "emulated":
-        async with Daemon(engine, model, engine_changes()) as ungoverned:
+        knobs = {name: value for name, value in (further or {}).items() if name in DEFAULTS}
+        changes = engine_changes(further=knobs, of_objective="energy")
+        async with Daemon(engine, model, changes) as ungoverned:
             yield ungoverned.engine_url
         return
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    line = ["--model", model, "--port", str(port), *words(SHARED)]
+    line = ["--model", model, "--port", str(port), *words({**SHARED, **(further or {})})]
     server = ServerProcess([sys.executable, "-m", SERVER, *line], folder / "stock.log", {}, folder)
     try:
         await healthy(server, url)
@@ -132,7 +147,7 @@ def target_of(engine: str, url: str, seed: int, keep_output: bool = False) -> Ta
 def add_further_option(parser: argparse.ArgumentParser, whose: str) -> None:
     """`--with KNOB=VALUE ...`, read by `further_of`."""
     parser.add_argument("--with", nargs="*", default=[], type=_knob_with_value, metavar="KNOB=VALUE",
-                        help=f"for {whose}: {', '.join(DEFAULTS)}")  # fmt: skip
+                        help=f"for {whose}: {', '.join(NAMEABLE)}")  # fmt: skip
 
 
 def further_of(arguments: argparse.Namespace) -> dict[str, str]:
@@ -148,8 +163,8 @@ def further_in_words(arguments: argparse.Namespace) -> str:
 def _knob_with_value(text: str) -> str:
     """Refuses, with argparse's own words around it, what `engine_changes` would not know."""
     name, _, value = text.partition("=")
-    if name not in DEFAULTS or not value:
-        raise argparse.ArgumentTypeError(f"{text!r}: name {' or '.join(f'{known}=VALUE' for known in DEFAULTS)}")
+    if name not in NAMEABLE or not value:
+        raise argparse.ArgumentTypeError(f"{text!r}: name {' or '.join(f'{known}=VALUE' for known in NAMEABLE)}")
     return text
 
 

@@ -1,0 +1,244 @@
+"""A load that swings tenfold within minutes on several GPUs: the daemon chooses how many of them serve, and paces them.
+
+    python -m benchmarks.gpu.parallel_swing [--gpus 4] [--low 2.5] [--times 10] [--length 480] [--tpot 0.05] [--quick]
+
+Stock `vllm serve` spreads the model over all GPUs and keeps it there. The daemon begins like that, learns in a few
+trials what one GPU and all of them can do at the low and at the high rate, and is then left alone under the energy
+objective: its slow loop moves between one GPU and all, its governor paces. Arrivals are random at a rate that is low
+for a quarter of the time, climbs for a quarter, stays high for an eighth, falls for a quarter and is low again; their
+lengths are those of Azure's conversations. The arms come one after the other, so that a GPU which an arm does not use
+holds nothing; the joules of all GPUs count in both, idle ones included. Trials and boots come before and do not count,
+switches do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.gpu.server import (
+    FASTEST,
+    PARALLEL,
+    SHARED,
+    engine_changes,
+    model_folder,
+    stock_arm,
+    target_of,
+    use_environment,
+)
+from benchmarks.harness import command, machine
+from benchmarks.harness.closed_loop import tune
+from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
+from benchmarks.harness.requests import Span, seen_in
+from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
+from benchmarks.harness.trace import plan_of
+from reconfigure_daemon.errors import RequestInvalid
+from reconfigure_daemon.load_generation.open_loop import replay_trace
+from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
+from reconfigure_daemon.tuning import TuneRequest
+
+NAME = "gpu.parallel_swing"
+TARGET, ATTAINMENT = 0.35, 0.99
+TTFT_LIMIT_S = 1.0
+
+#: Room for a core on one GPU beside one on all of them.
+KV_CACHE_BYTES = 24 * 2**30
+
+PACES_S = (0.0, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045)
+
+#: Where the rate's corners lie, as shares of the whole: low until the first, climbing to the second, and so on.
+CORNERS = (0.25, 0.5, 0.625, 0.875)
+
+#: A loop as quick as the swing: what an operator with such a load would set.
+QUICK_LOOP: dict[str, Any] = {
+    "monitoring": {"window_s": 10, "settle_s": 3, "observation_min_requests": 5},
+    "learning": {"min_trials": 6, "refit_interval_s": 60},
+    "decision": {"min_dwell_s": 60, "max_switches_per_hour": 12, "expected_stay_s": 180, "assumed_switch_s": 30,
+                 "canary_s": 60, "distrust_s": 60},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one arm got of the whole swing.
+
+    Attributes:
+        joules_per_token: of all GPUs, from the first arrival to the last.
+        mean_power_w: likewise.
+        quarters: joules per token of each quarter.
+        seen: by the clients.
+        gpus: that served, by seconds since the start, wherever that changed; empty for stock.
+    """
+
+    joules_per_token: float
+    mean_power_w: float
+    quarters: list[float]
+    seen: Span
+    gpus: list[tuple[float, int]]
+
+
+async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
+    """Stock, then the daemon, under the same arrivals."""
+    gpus = arguments.gpus or len(machine.gpus())
+    if gpus < 2:
+        raise RequestInvalid(f"two GPUs or more are needed, and there is {gpus}; --gpus says how many to use")
+    use_environment()
+    folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
+    model = model_folder(arguments.engine, folder)
+    requests = list(arrivals(arguments))
+    console.print(f"{len(requests)} requests in {arguments.length:g} s")
+    with track_of_gpus() as energy:
+        async with stock_arm(arguments.engine, model, folder, {PARALLEL: gpus, **cache()}) as url:
+            console.print(f"stock vLLM serves on {gpus} GPUs")
+            await replay_trace(requests[: arguments.rehearsal], target_of(arguments.engine, url, 1))
+            stock = await swing(arguments, url, requests, energy)
+        console.print(f"  stock {stock}")
+        keep(arguments, {"stock": asdict(stock)})
+        async with Daemon(arguments.engine, model, daemon_changes(arguments, gpus)) as daemon:
+            console.print("the daemon serves")
+            await learn(daemon, requests, arguments, console)
+            ours = await swing(arguments, daemon.engine_url, requests, energy, daemon)
+            reasons = [f"{d.kind} by {d.source}: {d.reason}" for d in reversed(await daemon.decisions())]
+        console.print(f"  daemon {ours}")
+    details = {"stock": asdict(stock), "daemon": asdict(ours), "decisions": reasons}
+    return command.Findings(rows_of(stock, ours, gpus), [f"Energy: {energy.source}, all GPUs in both arms."], details)
+
+
+def cache() -> dict[str, Any]:
+    """Of both arms' cores, on each GPU."""
+    return {"kv_cache_memory_bytes": KV_CACHE_BYTES}
+
+
+def daemon_changes(arguments: argparse.Namespace, gpus: int) -> dict[str, Any]:
+    """All GPUs at first, and everything that the daemon may choose."""
+    sections = {
+        **QUICK_LOOP,
+        "slo": {"ttft_s": TTFT_LIMIT_S, "tpot_s": arguments.tpot},
+        "governor": {"enabled": True},
+    }
+    changes = engine_changes(PACES_S, (FASTEST["max_num_seqs"],), sections=sections, further={PARALLEL: gpus},
+                             of_objective="energy")  # fmt: skip
+    changes["engine"]["arguments"] = {**SHARED, **cache()}
+    changes["space"] |= {"block_size": {"values": [16], "default": 16},
+                         "max_num_batched_tokens": {"values": [2048, 8192], "default": 8192},
+                         "prefix_cache_reading": {"values": [True], "default": True},
+                         "long_prefill_token_threshold": {"values": [0], "default": 0}}  # fmt: skip
+    return changes
+
+
+async def learn(
+    daemon: Daemon, requests: Sequence[PlannedRequest], arguments: argparse.Namespace, console: Console
+) -> None:
+    """A short session at each end of the swing, from and back to all GPUs."""
+    lengths = (round(mean(r.prompt_tokens for r in requests)), round(mean(r.output_tokens for r in requests)))
+    for seed, rate_rps in enumerate((arguments.low, arguments.low * arguments.times)):
+        await tune(daemon, TuneRequest(trials=arguments.trials, lengths=[lengths], arrival_rate_rps=rate_rps,
+                                       settle_s=3.0, window_s=5.0, saturated_s=3.0, seed=seed), console)  # fmt: skip
+
+
+async def swing(
+    arguments: argparse.Namespace,
+    url: str,
+    requests: Sequence[PlannedRequest],
+    energy: EnergyTrack,
+    daemon: Daemon | None = None,
+) -> Arm:
+    """All arrivals to one arm; who watches sees how many GPUs serve."""
+    length_s, began_s = arguments.length, time.monotonic()
+    gpus: list[tuple[float, int]] = []
+    watching = asyncio.create_task(watch(daemon, began_s, gpus)) if daemon else None
+    run = await replay_trace(requests, target_of(arguments.engine, url, 2 if daemon else 3))
+    await asyncio.sleep(SETTLING_S)
+    if watching is not None:
+        watching.cancel()
+    per_token = [
+        energy.joules_between(began_s + a, began_s + b) / max(seen_in(run.results, a, b).output_tokens, 1)
+        for a, b in [(0, length_s), *((n * length_s / 4, (n + 1) * length_s / 4) for n in range(4))]
+    ]
+    seen = seen_in(run.results, 0, length_s, TTFT_LIMIT_S, arguments.tpot)
+    power_w = energy.joules_between(began_s, began_s + length_s) / length_s
+    return Arm(per_token[0], power_w, per_token[1:], seen, gpus)
+
+
+async def watch(daemon: Daemon, began_s: float, gpus: list[tuple[float, int]]) -> None:
+    """Note every change of the number of GPUs that serve."""
+    while True:
+        serving = int((await daemon.host()).enforced[PARALLEL])
+        if not gpus or gpus[-1][1] != serving:
+            gpus.append((round(time.monotonic() - began_s, 1), serving))
+        await asyncio.sleep(1.0)
+
+
+def arrivals(arguments: argparse.Namespace) -> Iterator[PlannedRequest]:
+    """A Poisson process whose rate swings, by thinning; lengths are the trace's, in order."""
+    draws, due_s, most_rps = random.Random(arguments.seed), 0.0, arguments.low * arguments.times
+    count = int(2 * most_rps * arguments.length)
+    lengths = iter(plan_of(arguments.trace, PlanOptions(start_s=600.0, requests=min(count, 15_000))).requests)
+    index = 0
+    while (due_s := due_s + draws.expovariate(most_rps)) < arguments.length:
+        if draws.random() * most_rps <= rate_rps(arguments, due_s / arguments.length):
+            of = next(lengths)
+            yield PlannedRequest(index, due_s, of.prompt_tokens, of.output_tokens)
+            index += 1
+
+
+def rate_rps(arguments: argparse.Namespace, share: float) -> float:
+    """The rate at a share of the whole, 0 to 1."""
+    climbs, high, falls, low = CORNERS
+    up = (share - climbs) / (high - climbs) if share < high else (low - share) / (low - falls)
+    return float(arguments.low * (1 + (arguments.times - 1) * min(max(up, 0.0), 1.0)))
+
+
+def rows_of(stock: Arm, ours: Arm, gpus: int) -> list[Row]:
+    """The ratio, the service level of both arms, and what was switched."""
+    return [
+        at_most(f"joules per output token, daemon / stock at TP={gpus}", ours.joules_per_token / stock.joules_per_token,
+                TARGET),
+        *(shown(f"the same, quarter {n + 1} of the swing", a / b)
+          for n, (a, b) in enumerate(zip(ours.quarters, stock.quarters, strict=True))),
+        shown("mean power, stock", stock.mean_power_w, "W"),
+        shown("mean power, daemon", ours.mean_power_w, "W"),
+        at_least(f"SLO attainment of {ours.seen.requests} requests, daemon", ours.seen.attainment, ATTAINMENT),
+        shown("SLO attainment, stock", stock.seen.attainment),
+        exactly("requests failed, daemon", ours.seen.failed, 0),
+        shown("changes of the number of GPUs during the swing", max(len(ours.gpus) - 1, 0)),
+    ]  # fmt: skip
+
+
+def keep(arguments: argparse.Namespace, details: dict[str, Any]) -> None:
+    """What is known so far, so that an interrupted run has not measured in vain."""
+    if arguments.keep is not None:
+        arguments.keep.write_text(json.dumps(details, indent=2) + "\n")
+
+
+def main() -> int:
+    """The command."""
+    parser = command.options(__doc__)
+    parser.add_argument("--gpus", type=int, default=0, help="of the stock arm (default: all of the machine)")
+    parser.add_argument("--trace", default="azure_2023_conv.csv.gz", help="whose lengths")
+    parser.add_argument("--low", type=float, default=2.5, help="requests/s at the low end (default: 2.5)")
+    parser.add_argument("--times", type=float, default=10.0, help="how much higher the high end is (default: 10)")
+    parser.add_argument("--length", type=float, default=480.0, help="seconds of the whole swing (default: 480)")
+    parser.add_argument("--tpot", type=float, default=0.05, help="SLO, seconds (default: 0.05)")
+    parser.add_argument("--trials", type=int, default=6, help="at each end, before the swing (default: 6)")
+    parser.add_argument("--rehearsal", type=int, default=30, help="requests before stock counts (default: 30)")
+    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (default: 0)")
+    parser.add_argument("--keep", type=Path, help="write the stock arm here as soon as it is known")
+    return command.run(NAME, parser, measure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
