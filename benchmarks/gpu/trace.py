@@ -2,6 +2,7 @@
 
     python -m benchmarks.gpu.trace [--trace azure_2023_conv.csv.gz] [--tpot 0.2 0.05] [--rounds 5] [--add-to FILE ...]
         [--with quantization=fp8 kv_cache_dtype=fp8]
+    python -m benchmarks.gpu.trace --trace azure_2023_code.csv.gz --tpot 0.05 --start 1020     # silent before, mostly
 
 Both servers stand on the card all the time. In each round the same stretch of the trace is replayed at recorded speed
 to stock vLLM and, once for each TPOT limit, to the daemon, in an order that rotates; so the card's idle power is in all
@@ -77,7 +78,7 @@ class Slice:
         round: of the measurement.
         tpot_limit_s: that the daemon was to hold; None for stock.
         joules_per_token: prefill and idle energy included.
-        minutes: the same of each whole minute of the slice.
+        minutes: the same of each whole minute of the slice; None where no token came.
         seen: by the clients; latencies of requests that had not ended count as far as they had come.
         measured_at: UTC.
         controller_cores: processor time of the controller, as a share of one core; 0 for stock.
@@ -88,7 +89,7 @@ class Slice:
     tpot_limit_s: float | None
     joules_per_token: float
     mean_power_w: float
-    minutes: list[float]
+    minutes: list[float | None]
     seen: Span
     measured_at: str
     controller_cores: float = 0.0
@@ -170,11 +171,11 @@ class Bench:
         from_s = min(self.arguments.warm_up, 0.3 * length_s)
         seen = seen_in(run.results, from_s, length_s, self.arguments.ttft, limit_s)
         joules = self.energy.joules_between(began_s + from_s, began_s + length_s)
-        minutes = []
+        minutes: list[float | None] = []
         for minute in range(int((length_s - from_s) // MINUTE_S)):
             a, b = from_s + minute * MINUTE_S, from_s + (minute + 1) * MINUTE_S
             tokens = seen_in(run.results, a, b).output_tokens
-            minutes.append(self.energy.joules_between(began_s + a, began_s + b) / max(tokens, 1))
+            minutes.append(self.energy.joules_between(began_s + a, began_s + b) / tokens if tokens else None)
         per_token, power_w = joules / max(seen.output_tokens, 1), joules / (length_s - from_s)
         return Slice(number, tpot_limit_s, per_token, power_w, minutes, seen, datetime.now(UTC).isoformat())
 
@@ -263,13 +264,17 @@ def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: 
 
 
 def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
-    """One limit against stock, over the rounds that have both; nothing before the first of them is whole."""
+    """One limit against stock, over the rounds that have both; nothing before the first of them is whole.
+
+    A stretch of the trace in which nobody asked for anything has no joules per token, and counts for neither.
+    """
+    slices = [s for s in slices if s.seen.output_tokens]
     stock = {s.round: s for s in slices if s.tpot_limit_s is None}
     pairs = [(stock[s.round], s) for s in slices if s.tpot_limit_s == limit_s and s.round in stock]
     if not pairs:
         return []
     ratio = paired_ratio([ours.joules_per_token for _, ours in pairs], [s.joules_per_token for s, _ in pairs])
-    minutes = [m / n for s, ours in pairs for m, n in zip(ours.minutes, s.minutes, strict=False)]
+    minutes = [m / n for s, ours in pairs for m, n in zip(ours.minutes, s.minutes, strict=False) if m and n]
     counted = sum(ours.seen.requests for _, ours in pairs)
     what, target = f"{name}, TPOT {1000 * limit_s:.0f} ms", TARGETS.get((name, limit_s))
     ratio_words = f"{what}: joules per output token, governed / stock, median of {ratio.pairs} pairs"
