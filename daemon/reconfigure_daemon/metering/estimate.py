@@ -12,6 +12,9 @@ from reconfigure_policies.domain.energy import DeviceEnergy, EnergySource
 
 _DEVICES = Path("/dev")
 
+#: The kernel books work in ticks: between two readings there may be so much more of it than time.
+_TICKS_S = 0.05
+
 
 class HostEstimate:
     """Power between an idle and a busy figure in proportion to how busy the engine is, integrated over time.
@@ -58,7 +61,7 @@ class ProcessorEstimate:
         step_j = 0.0
         if last is not None:
             passed_s = at_s - last[0]
-            worked_s = min(max(self._last[1] - last[1], 0.0), passed_s)
+            worked_s = min(max(self._last[1] - last[1], 0.0), passed_s + _TICKS_S)
             step_j = self._idle_w * passed_s + (self._busy_w - self._idle_w) * worked_s
         return (self._ledger.book(at_s, step_j, EnergySource.ESTIMATED),)
 

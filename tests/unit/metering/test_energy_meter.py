@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_the_estimate_follows_the_busy_share(share: float, power_w: float, tmp_p
 
 
 def test_the_estimate_follows_the_processors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a GPU the processors' work between two readings counts, never for more than the time between."""
+    """Without a GPU the processors' work between two readings counts, for no more than the time between and a tick."""
     clock, worked_s = Seconds(), iter([100.0, 104.0, 130.0, 129.0])
     monkeypatch.setattr(energy_meter, "processors_worked_s", lambda: next(worked_s))
     meter = build_meter(ESTIMATE, lambda: 1.0, powercap=tmp_path, with_gpu=False, monotonic=clock)
@@ -97,7 +98,8 @@ def test_the_estimate_follows_the_processors(monkeypatch: pytest.MonkeyPatch, tm
     for _ in range(3):
         clock.advance(10)
         joules.append(meter.read().energy_j)
-    assert joules == [0, 4 * 120 + 6 * 40, 4 * 120 + 6 * 40 + 1200, 4 * 120 + 6 * 40 + 1200 + 400]
+    steps = [after - before for before, after in itertools.pairwise(joules)]
+    assert steps == pytest.approx([4 * 120 + 6 * 40, 10 * 120 + 0.05 * 80, 10 * 40])
 
 
 def test_processors_at_work_are_seen() -> None:
