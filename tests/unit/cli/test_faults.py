@@ -7,6 +7,8 @@ import socket
 
 import pytest
 
+from tests.told import words_of
+
 
 def test_without_a_daemon_the_exit_code_is_3_and_the_start_command_is_told(run):
     """Nobody listens: say how to start one."""
@@ -123,7 +125,7 @@ def test_an_address_that_is_none_is_a_wrong_option(run, url):
     """Nothing was asked of anybody, so the exit code is that of usage."""
     done = run("status", "--url", url)
     assert done.exit_code == 2
-    assert f"found the address '{url}'" in done.stderr.replace("│", " ")
+    assert f"found the address '{url}'" in words_of(done.stderr)
 
 
 def test_an_answer_of_another_version_is_told_and_json_still_works(run, daemon):

@@ -9,6 +9,7 @@ import pytest
 from reconfigure_daemon.cli import intents, wording
 from reconfigure_daemon.control_api.messages import IntentResult
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
+from tests.told import words_of
 
 
 def test_apply_says_what_changes_what_it_costs_and_what_happened(run, daemon):
@@ -140,7 +141,7 @@ def test_wrong_words_end_with_2_and_say_what_is_right(run, words, says):
     """A usage error is told on standard error, before any daemon is asked."""
     done = run(*words)
     assert done.exit_code == 2
-    assert says in " ".join(done.stderr.replace("│", " ").split())
+    assert says in words_of(done.stderr)
 
 
 def test_what_is_no_number_is_left_to_the_space():

@@ -16,6 +16,7 @@ from reconfigure_daemon.cli.replay import replay
 from reconfigure_daemon.cli.replay_progress import LINE_INTERVAL_S, shown_progress
 from reconfigure_daemon.cli.replay_table import latency_text
 from reconfigure_daemon.load_generation.open_loop import ReplayProgress
+from tests.told import words_of
 
 app = typer.Typer()
 app.command()(replay)
@@ -146,7 +147,7 @@ def test_usage_errors_exit_2(run, server, arguments: tuple[str, ...], said: str)
     """A wrong option is refused with what is allowed, and nothing is sent."""
     result = run(*arguments)
     assert result.exit_code == 2
-    assert said in " ".join(result.stderr.replace("│", " ").split())
+    assert said in words_of(result.stderr)
     assert server.bodies == []
 
 

@@ -20,6 +20,7 @@ from reconfigure_policies.domain.configuration import ConfigurationSpace, Knob, 
 from reconfigure_policies.domain.decision import DecisionKind
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
+from tests.told import words_of
 
 SPACE = ConfigurationSpace(
     (
@@ -144,7 +145,7 @@ def test_what_cannot_be_simulated_is_told(files, options, words):
     """In a sentence, as wrong usage."""
     result = CliRunner().invoke(app, ["simulate", *files, *options])
     assert result.exit_code == 2
-    assert words in result.output.replace("\n", " ").replace("│ ", "")
+    assert words in words_of(result.output)
 
 
 def test_a_trace_that_is_not_there_is_told(tmp_path):
@@ -153,7 +154,7 @@ def test_a_trace_that_is_not_there_is_told(tmp_path):
     config.write_text(CONFIG)
     result = CliRunner().invoke(app, ["simulate", "--config", str(config), "--trace", str(tmp_path / "none.csv")])
     assert result.exit_code == 2
-    assert "does not exist" in result.output
+    assert "does not exist" in words_of(result.output)
 
 
 def test_bad_lines_of_a_trace_are_told_and_may_be_left_out(files):
