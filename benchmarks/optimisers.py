@@ -135,7 +135,7 @@ def rows(runs: Runs) -> list[Row]:
 
 def last_mean(of: dict[int, list[float]]) -> float:
     """Mean over seeds of the final share."""
-    return mean(run[-1] for run in of.values())
+    return mean(map(last, of.values()))
 
 
 def trials_to(shares: list[float]) -> int:

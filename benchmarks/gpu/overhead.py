@@ -17,18 +17,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 
-from benchmarks.gpu.saturated import at_once, steady_rate_tps
-from benchmarks.gpu.server import FASTEST, engine_changes, model_folder, target_of, use_environment
+from benchmarks.gpu.saturated import not_completed, queue_options, steady_rate_tps, through_the_queue
+from benchmarks.gpu.server import FASTEST, engine_changes, model_folder, use_environment
 from benchmarks.gpu.trace import CORE_LIMIT, PACES_S
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.rows import at_least, below, exactly, shown
 from benchmarks.harness.statistics import paired_ratio
-from reconfigure_daemon.load_generation.open_loop import replay_trace
-from reconfigure_daemon.load_generation.results import RequestStatus
 
 LEAST_THROUGHPUT = 0.99
 HOT = ("pacing_interval_s", "max_num_seqs", "max_num_batched_tokens")
@@ -44,20 +41,18 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     cores: list[float] = []
     failed = 0
     async with Daemon(arguments.engine, model, engine_changes(PACES_S, sections=sections)) as daemon:
-        controller = psutil.Process(daemon.controller.pid)
         for number in range(-1, 1 if arguments.quick else arguments.repeats):
             for arm in ARMS[:: 1 if number % 2 else -1]:
                 await daemon.apply({knob: FASTEST[knob] for knob in HOT})
                 await daemon.intend({"kind": "resume" if arm == "governed" else "pause"})
-                target = target_of(arguments.engine, daemon.engine_url, 100 * (number + 2) + len(arm))
-                began_s, used_s = time.monotonic(), sum(controller.cpu_times()[:2])
-                run = await replay_trace(at_once(arguments, 60 if number < 0 else arguments.requests), target)
-                core = (sum(controller.cpu_times()[:2]) - used_s) / (time.monotonic() - began_s)
+                began_s, used_s = time.monotonic(), daemon.controller_worked_s()
+                run = await through_the_queue(arguments, daemon.engine_url, number, arm)
+                core = (daemon.controller_worked_s() - used_s) / (time.monotonic() - began_s)
                 rate_tps = steady_rate_tps(run)
                 console.print(f"  {number:3d} {arm:8s} {rate_tps:.0f} output tokens/s, controller {core:.4f} cores")
                 if number >= 0:  # the first round only warms up
                     rates[arm].append(rate_tps)
-                    failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
+                    failed += not_completed(run)
                     cores += [core] if arm == "governed" else []
     ratio = paired_ratio(rates["governed"], rates["paused"])
     rows = [
@@ -73,12 +68,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
 
 def main() -> int:
     """The command."""
-    parser = command.options(__doc__)
-    parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
-    parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
-    parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
-    parser.add_argument("--repeats", type=int, default=5, help="runs per arm (default: 5)")
-    return command.run("gpu.overhead", parser, measure)
+    return command.run("gpu.overhead", queue_options(__doc__, repeats=5), measure)
 
 
 if __name__ == "__main__":

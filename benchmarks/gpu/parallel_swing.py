@@ -28,6 +28,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.gpu.parallel_switch import gpus_to_use
 from benchmarks.gpu.server import (
     FASTEST,
     PARALLEL,
@@ -38,14 +39,13 @@ from benchmarks.gpu.server import (
     target_of,
     use_environment,
 )
-from benchmarks.harness import command, machine
+from benchmarks.harness import command
 from benchmarks.harness.closed_loop import tune
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
 from benchmarks.harness.trace import plan_of
-from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
 from reconfigure_daemon.tuning import TuneRequest
@@ -56,6 +56,9 @@ TTFT_LIMIT_S = 1.0
 
 #: Room for a core on one GPU beside one on all of them.
 KV_CACHE_BYTES = 24 * 2**30
+
+#: An emulated machine has as many as it is told.
+EMULATED_GPUS = 4
 
 PACES_S = (0.0, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045)
 
@@ -92,9 +95,7 @@ class Arm:
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Stock, then the daemon, under the same arrivals."""
-    gpus = arguments.gpus or len(machine.gpus())
-    if gpus < 2:
-        raise RequestInvalid(f"two GPUs or more are needed, and there is {gpus}; --gpus says how many to use")
+    gpus = gpus_to_use(arguments.gpus) if arguments.engine == "vllm" else arguments.gpus or EMULATED_GPUS
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.gpu.server import PARALLEL
 from benchmarks.gpu.switch import STALL_NOTE, Run, open_laboratory, settings_of
 from benchmarks.harness import command, machine
 from benchmarks.harness.rows import exactly, shown
@@ -25,7 +26,7 @@ from reconfigure_daemon.ports import SwitchMode
 from reconfigure_daemon.settings import Settings
 
 NAME = "gpu.parallel_switch"
-KNOB = "tensor_parallel_size"
+KNOB = PARALLEL
 
 #: On each GPU, so that a core on one of them has room beside one on all.
 KV_CACHE_BYTES = 16 * 2**30
@@ -39,11 +40,7 @@ class GpusMissing(ReconfigureError):
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Down to one GPU and up again, as often as asked."""
-    found = len(machine.gpus())
-    most = arguments.gpus or found
-    if not 2 <= most <= found:
-        asked = f", and --gpus asks for {most}" if arguments.gpus else ""
-        raise GpusMissing(f"two GPUs or more are needed; this machine has {found}{asked}.")
+    most = gpus_to_use(arguments.gpus)
     laboratory = await open_laboratory(console, partial(settings_for, most))
     await laboratory.streams(8)  # compiles what the first streams need
     ways = {f"TP={most} to TP=1": 1, f"TP=1 to TP={most}": most}
@@ -60,6 +57,20 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     for name, alike in runs.items():
         add_rows(name, alike, arguments.streams, findings)
     return findings
+
+
+def gpus_to_use(asked: int) -> int:
+    """So many as are asked for, all of the machine for 0.
+
+    Raises:
+        GpusMissing: if these are not two or more, or more than there are.
+    """
+    found = len(machine.gpus())
+    most = asked or found
+    if not 2 <= most <= found:
+        wanted = f", and --gpus asks for {most}" if asked else ""
+        raise GpusMissing(f"two GPUs or more are needed; this machine has {found}{wanted}.")
+    return most
 
 
 def settings_for(gpus: int, model: Path) -> Settings:

@@ -58,16 +58,26 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         failed = 0
         for number in range(-1, 1 if arguments.quick else arguments.repeats):
             for arm in list(arms)[:: 1 if number % 2 else -1]:
-                target = target_of(arguments.engine, arms[arm], 100 * (number + 2) + len(arm))
-                run = await replay_trace(at_once(arguments, 60 if number < 0 else arguments.requests), target)
+                run = await through_the_queue(arguments, arms[arm], number, arm)
                 rate_tps = steady_rate_tps(run)
                 console.print(f"  {number:3d} {arm:7s} {rate_tps:.0f} output tokens/s")
                 if number >= 0:  # the first round only warms both up
                     rates[arm].append(rate_tps)
-                    failed += sum(r.status is not RequestStatus.COMPLETED for r in run.results)
+                    failed += not_completed(run)
     beyond = further_in_words(arguments) or "nothing"
     notes = [f"The throughput objective has {beyond} beyond stock's arguments, and a cap of {arguments.caps[-1]}."]
     return command.Findings(rows_of(rates["daemon"], rates["stock"], failed), notes, {"output_tokens_per_s": rates})
+
+
+async def through_the_queue(arguments: argparse.Namespace, url: str, number: int, arm: str) -> ReplayRun:
+    """One round of one arm; a round below 0 only warms up, and is short."""
+    target = target_of(arguments.engine, url, 100 * (number + 2) + len(arm))
+    return await replay_trace(at_once(arguments, 60 if number < 0 else arguments.requests), target)
+
+
+def not_completed(run: ReplayRun) -> int:
+    """Requests that did not get all their tokens."""
+    return sum(result.status is not RequestStatus.COMPLETED for result in run.results)
 
 
 def at_once(arguments: argparse.Namespace, count: int) -> list[PlannedRequest]:
@@ -101,13 +111,19 @@ def rows_of(ours_tps: Sequence[float], theirs_tps: Sequence[float], failed: int)
     ]
 
 
-def main() -> int:
-    """The command."""
-    parser = command.options(__doc__)
+def queue_options(doc: str | None, repeats: int) -> argparse.ArgumentParser:
+    """What every command takes that works through the queue."""
+    parser = command.options(doc)
     parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs per arm (default: 3)")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"runs per arm (default: {repeats})")
+    return parser
+
+
+def main() -> int:
+    """The command."""
+    parser = queue_options(__doc__, repeats=3)
     add_further_option(parser, "the throughput objective")
     parser.add_argument("--caps", type=int, nargs="+", default=[256, 1024], help="running caps; the largest is used")
     return command.run("gpu.saturated", parser, measure)

@@ -28,7 +28,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Console
 
 from benchmarks.gpu.recording import Recorder
@@ -132,12 +131,11 @@ class Bench:
         url = self.stock_url if tpot_limit_s is None else self.daemon.engine_url
         seed = 1000 * (number + 2) + round(1000 * (tpot_limit_s or 0))
         target = target_of(self.arguments.engine, url, seed)
-        controller = psutil.Process(self.daemon.controller.pid)
-        began_s, used_s = time.monotonic(), sum(controller.cpu_times()[:2])
+        began_s, used_s = time.monotonic(), self.daemon.controller_worked_s()
         stop = asyncio.Event()
         asyncio.get_running_loop().call_later(length_s, stop.set)
         run = await replay_trace(plan.requests, target, stop=stop)
-        cores = (sum(controller.cpu_times()[:2]) - used_s) / (time.monotonic() - began_s)
+        cores = (self.daemon.controller_worked_s() - used_s) / (time.monotonic() - began_s)
         host = await self.daemon.host()
         await asyncio.sleep(SETTLING_S)
         judged = self.judge(number, tpot_limit_s, run, began_s, length_s)

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import psutil
 import yaml
 
 from benchmarks.harness.command import until
@@ -104,6 +105,10 @@ class Daemon:
         command = [sys.executable, "-m", "reconfigure_daemon", "serve", "--config", str(self.config)]
         variables = {**self._environ, **(environ or {})}
         self.controller = ServerProcess(command, self.folder / "controller.log", variables, self.folder)
+
+    def controller_worked_s(self) -> float:
+        """Processor time that the present controller has taken so far, in user and kernel mode."""
+        return float(sum(psutil.Process(self.controller.pid).cpu_times()[:2]))
 
     async def exchange_controller(self, environ: Mapping[str, str]) -> None:
         """End the controller, start one with another environment, and wait until it serves with the same engine."""
