@@ -14,7 +14,8 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from benchmarks.harness.energy_track import EnergyTrack
-from reconfigure_daemon.errors import ReconfigureError
+from benchmarks.harness.machine import origin
+from reconfigure_daemon.errors import ReconfigureError, RequestInvalid
 from reconfigure_daemon.ports import EngineHost, HostState, TelemetryBatch
 from reconfigure_policies.decision.governor import EngineReading, EngineSample, sample_between
 
@@ -29,7 +30,7 @@ class Recorder:
     Args:
         host: the engine.
         energy: of its machine.
-        path: a JSON document per line, compressed; None to record nothing.
+        path: a JSON document per line, compressed, the first of which says where and when; None to record nothing.
     """
 
     def __init__(self, host: EngineHost, energy: EnergyTrack, path: Path | None) -> None:
@@ -40,6 +41,8 @@ class Recorder:
 
     async def __aenter__(self) -> Self:
         if self._path is not None:
+            with gzip.open(self._path, "wt", encoding="utf-8") as lines:
+                lines.write(json.dumps({"origin": origin()}) + "\n")
             self._task = asyncio.create_task(self._record(self._path))
         return self
 
@@ -68,12 +71,26 @@ class Recorder:
         }
 
 
+def origin_of(path: Path) -> Mapping[str, Any]:
+    """Where, when and with what a recording was made.
+
+    Raises:
+        RequestInvalid: if the file is not there, or no recording that says so.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            found: Mapping[str, Any] = json.loads(next(lines))["origin"]
+    except (OSError, ValueError, KeyError, StopIteration) as fault:
+        raise RequestInvalid(f"{path} is no recording of `--recording`: {fault!r}") from None
+    return found
+
+
 def samples_of(path: Path) -> Iterator[tuple[Mapping[str, Any], EngineSample]]:
     """What a governor would have been shown: the knobs of each second and what happened in it."""
     batches = TypeAdapter(TelemetryBatch)
     earlier: EngineReading | None = None
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        entries = [json.loads(line) for line in lines]
+        entries = [json.loads(line) for line in lines][1:]
     for entry in entries:
         batch = batches.validate_python(entry["batch"])
         reading = EngineReading(batch.totals, batch.steps, entry["energy_j"])

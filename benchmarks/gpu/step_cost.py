@@ -4,8 +4,9 @@
 
 A recording comes from `benchmarks.gpu.pacing --recording` or `benchmarks.gpu.trace --recording`. The model learns
 second by second, as the governor's does; before each window of unchanged knobs it is stopped, predicts the window's
-TPOT, TTFT and joules per token from the window's arrivals, and is compared with what the engine then did. No GPU is
-needed.
+TPOT, TTFT and joules per token from the window's arrivals, and is compared with what the engine then did. TTFT is
+that of the requests that arrived in the window, whenever they ended: those that had ended by its end were the short
+ones. No GPU is needed.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.recording import samples_of
+from benchmarks.gpu.recording import origin_of, samples_of
 from benchmarks.harness import command
 from benchmarks.harness.rows import Row, at_most, shown
 from reconfigure_policies.decision.governor import EngineSample
-from reconfigure_policies.step_cost import Setting, StepCostModel, Workload, steady_state
+from reconfigure_policies.domain.workload import RequestRecord
+from reconfigure_policies.step_cost import Setting, SteadyState, StepCostModel, Workload, steady_state
+from reconfigure_policies.step_cost.step_energy import EnergyUse
 
 TARGETS = {"TPOT": 0.05, "energy": 0.05, "TTFT": 0.15}
 
@@ -37,18 +40,29 @@ LEAST_REQUESTS = 20
 Second = tuple[Mapping[str, Any], EngineSample]
 
 
+#: What a window's power is for by the energy model: the fields of `EnergyUse` that each part has.
+PARTS = {
+    "every second, idle or not": ("duration_s",),
+    "prompts": ("prefill_tokens", "back_to_back_prefill_tokens"),
+    "output tokens and their attention": ("decode_tokens", "kv_tokens"),
+    "steps, whose number a pace changes": ("steps", "back_to_back_steps"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Predicted and measured, of one window."""
+    """Predicted and measured, of one window; and its power, W, by what it is for."""
 
     knobs: Mapping[str, Any]
     tpot_s: tuple[float, float]
     ttft_s: tuple[float, float]
     energy_per_output_token_j: tuple[float, float]
+    power_w: Mapping[str, float]
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Compare every window of every recording."""
+    origins = [origin_of(path) for path in arguments.recordings]
     compared: list[Comparison] = []
     for path in arguments.recordings:
         of_one = list(comparisons(list(samples_of(path)), arguments.window))
@@ -62,13 +76,25 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     rows: list[Row] = [shown("windows", len(compared))]
     for what, values in pairs.items():
         rows.append(at_most(f"{what}: mean absolute error of unseen windows", error_of(values), TARGETS[what]))
-    return command.Findings(rows, [], {"windows": [asdict(c) for c in compared]})
+    rows += budget_rows(compared)
+    return command.Findings(rows, [], {"windows": [asdict(c) for c in compared]}, origins)
+
+
+def budget_rows(compared: Sequence[Comparison]) -> list[Row]:
+    """The power of paced windows by what it is for: no pace changes anything but the number of steps."""
+    paced = [c.power_w for c in compared if c.knobs["pacing_interval_s"] > 0]
+    return [
+        shown(f"power in {len(paced)} paced windows, by the model, for {part}", mean(w[part] for w in paced), "W")
+        for part in PARTS
+        if paced
+    ]
 
 
 def comparisons(seconds: Sequence[Second], window_s: float) -> Iterator[Comparison]:
     """Learn up to each settled window, predict it, then learn it as well."""
     model, learned = StepCostModel(), 0
     overhead_known = False
+    answered = [record for _, sample in seconds for record in sample.records if record.ttft_s is not None]
     for first, last in settled(seconds, window_s):
         for _, sample in seconds[learned:first]:
             model = _learned(model, sample)
@@ -79,12 +105,16 @@ def comparisons(seconds: Sequence[Second], window_s: float) -> Iterator[Comparis
             continue
         knobs = seconds[first][0]
         state = steady_state(model, workload, setting_of(knobs))
-        compared = _compare(knobs, state, window)
+        began_s, ended_s = window[0].ended_s - window[0].duration_s, window[-1].ended_s
+        compared = _compare(
+            knobs, state, window, power_of(model, window), [r for r in answered if began_s <= r.arrived_s < ended_s]
+        )
         if compared is None:
             continue
         if overhead_known and isfinite(state.tpot_s) and model.energy.is_learned:
             yield compared
-        model = model.with_ttft(compared.ttft_s[1], compared.ttft_s[0], 0.5 if overhead_known else 1.0)
+        ended_ttft_s = [r.ttft_s for sample in window for r in sample.records if r.ttft_s is not None]
+        model = model.with_ttft(median(ended_ttft_s), state.ttft_s, 0.5 if overhead_known else 1.0)
         overhead_known = True
 
 
@@ -124,6 +154,19 @@ def workload_of(window: Sequence[EngineSample]) -> Workload | None:
     return Workload(rate_rps, max(1.0, context - cached), context, max(2.0, output), tail)
 
 
+def power_of(model: StepCostModel, window: Sequence[EngineSample]) -> dict[str, float]:
+    """Watts of a window by what they are for."""
+    use = EnergyUse()
+    for sample in window:
+        if sample.steps is not None:
+            use = use.plus(sample.duration_s, sample.steps)
+    seconds = max(use.duration_s, 1e-9)
+    return {
+        part: model.energy.energy_of(EnergyUse(**{field: getattr(use, field) / seconds for field in fields}))
+        for part, fields in PARTS.items()
+    }
+
+
 def setting_of(knobs: Mapping[str, Any]) -> Setting:
     """The hot knobs that were enforced."""
     return Setting(float(knobs["pacing_interval_s"]), int(knobs["max_num_seqs"]), int(knobs["max_num_batched_tokens"]))
@@ -134,12 +177,16 @@ def error_of(pairs: Sequence[tuple[float, float]]) -> float | None:
     return mean([abs(predicted / measured - 1) for predicted, measured in pairs]) if pairs else None
 
 
-def _compare(knobs: Mapping[str, Any], state: Any, window: Sequence[EngineSample]) -> Comparison | None:
-    began_s = window[0].ended_s - window[0].duration_s
+def _compare(
+    knobs: Mapping[str, Any],
+    state: SteadyState,
+    window: Sequence[EngineSample],
+    power_w: Mapping[str, float],
+    arrived: Sequence[RequestRecord],
+) -> Comparison | None:
     records = [r for s in window for r in s.records if r.ttft_s is not None and r.tpot_s is not None]
-    fresh = [r.ttft_s for r in records if r.ttft_s is not None and r.arrived_s >= began_s]
     energy_j = [s.energy_j for s in window]
-    if len(fresh) < LEAST_REQUESTS / 2 or any(j is None for j in energy_j):
+    if min(len(arrived), len(records)) < LEAST_REQUESTS or any(j is None for j in energy_j):
         return None
     tokens = [(r.tpot_s or 0.0, r.output_tokens - 1) for r in records]
     tpot_s = sum(pace_s * n for pace_s, n in tokens) / sum(n for _, n in tokens)
@@ -147,8 +194,9 @@ def _compare(knobs: Mapping[str, Any], state: Any, window: Sequence[EngineSample
     return Comparison(
         dict(knobs),
         (state.tpot_s, tpot_s),
-        (state.ttft_s, median(fresh)),
+        (state.ttft_s, median(r.ttft_s or 0.0 for r in arrived)),
         (state.energy_per_output_token_j, per_token_j),
+        power_w,
     )
 
 

@@ -9,7 +9,7 @@ to stock vLLM and, once for each TPOT limit, to the daemon, in an order that rot
 figures and its drift in none. A slice counts from `--warm-up` seconds after its first arrival until its last: tokens
 that come and joules that NVML counts in between. Prompts are different in every slice, so that no prefix cache
 flatters. A long measurement may be made in parts, one after the other or on several GPUs: `--add-to` takes the files of
-other parts and counts their slices, too; with `--rounds 0` it only adds up.
+other parts and counts their slices, too; with `--rounds 0` it only adds up, for which no GPU is needed.
 Clocks, caps and modes are left as they are. What the energy objective may change of the model itself is named by
 `--with`: such a result has a name of its own, since it says what an operator gains who allows it.
 """
@@ -25,7 +25,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
@@ -50,6 +52,7 @@ from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, show
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.actuation.client import PrivateSocketClient
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.load_generation.open_loop import ReplayRun, replay_trace
 from reconfigure_daemon.load_generation.plan import PlanOptions
 
@@ -67,6 +70,9 @@ CORE_LIMIT = 0.02
 #: Pacing must not cost newcomers more than this: the median time to first token against stock's.
 TTFT_TARGET = 1.15
 MINUTE_S = 60.0
+
+#: Of a part's result, what says where and with what it was measured.
+ORIGIN = ("machine", "versions", "commit", "date")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +192,10 @@ class Bench:
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Start both servers and alternate between the arms over the trace."""
-    earlier = slices_of(arguments.add_to)
+    parts = [json.loads(path.read_text()) for path in arguments.add_to]
+    earlier = slices_of(parts)
     if arguments.rounds == 0:
-        with track_of_gpus() as energy:
-            return findings_of(earlier, arguments, energy.source)
+        return added_up(parts, earlier, arguments)
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
@@ -215,11 +221,28 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     return findings
 
 
-def slices_of(parts: Sequence[Path]) -> list[Slice]:
+def added_up(
+    parts: Sequence[dict[str, Any]], slices: Sequence[Slice], arguments: argparse.Namespace
+) -> command.Findings:
+    """Only what other parts measured.
+
+    Raises:
+        RequestInvalid: if there are none, or their joules are not all of one kind.
+    """
+    sources = {part["details"]["energy_source"] for part in parts}
+    if len(sources) != 1:
+        raise RequestInvalid(f"--rounds 0 only adds up: --add-to needs parts with one source of joules, not {sources}")
+    findings = findings_of(slices, arguments, sources.pop())
+    findings.details["parts"] = [part["arguments"] for part in parts]
+    findings.measured = [{field: part[field] for field in ORIGIN} for part in parts]
+    return findings
+
+
+def slices_of(parts: Sequence[dict[str, Any]]) -> list[Slice]:
     """The slices of all parts, each part's rounds after those of the part before."""
     slices: list[Slice] = []
     for part in parts:
-        kept = [Slice.of_json(one) for one in json.loads(part.read_text())["details"]["slices"]]
+        kept = [Slice.of_json(one) for one in part["details"]["slices"]]
         first = 1 + max((s.round for s in slices), default=-1)
         slices += [replace(s, round=first + s.round) for s in kept]
     return slices
@@ -258,7 +281,7 @@ def findings_of(slices: Sequence[Slice], arguments: argparse.Namespace, source: 
         f"Daemon and stock vLLM serve the same requests; the daemon's block size is {arguments.block_size}.",
         "Requests that had not ended with their slice count by the tokens that had come.",
     ]
-    return command.Findings(rows, notes, details_of(slices))
+    return command.Findings(rows, notes, details_of(slices, source))
 
 
 def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
@@ -272,7 +295,9 @@ def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
     if not pairs:
         return []
     ratio = paired_ratio([ours.joules_per_token for _, ours in pairs], [s.joules_per_token for s, _ in pairs])
-    minutes = [m / n for s, ours in pairs for m, n in zip(ours.minutes, s.minutes, strict=False) if m and n]
+    by_slice = [[m / n for m, n in zip(ours.minutes, s.minutes, strict=False) if m and n] for s, ours in pairs]
+    minutes = [*chain.from_iterable(by_slice)]
+    last = [of_slice[-1] for of_slice in by_slice if len(of_slice) > 1]
     counted = sum(ours.seen.requests for _, ours in pairs)
     what, target = f"{name}, TPOT {1000 * limit_s:.0f} ms", TARGETS.get((name, limit_s))
     ratio_words = f"{what}: joules per output token, governed / stock, median of {ratio.pairs} pairs"
@@ -282,6 +307,7 @@ def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
         shown(f"{what}: 95% interval, low", ratio.low),
         shown(f"{what}: 95% interval, high", ratio.high),
         at_most(worst, max(minutes, default=None), 1.0),
+        *([shown(f"{what}: the same in the last minute of each slice, median", median(last))] if last else []),
         at_least(f"{what}: SLO attainment of {counted} requests, governed",
                  sum(ours.seen.good for _, ours in pairs) / max(counted, 1), 0.99),
         shown(f"{what}: SLO attainment, stock", mean([s.seen.attainment for s, _ in pairs])),
@@ -298,9 +324,9 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def details_of(slices: Sequence[Slice]) -> dict[str, Any]:
-    """The slices, which `--add-to` reads."""
-    return {"slices": [asdict(s) for s in slices]}
+def details_of(slices: Sequence[Slice], source: str) -> dict[str, Any]:
+    """What `--add-to` reads."""
+    return {"energy_source": source, "slices": [asdict(s) for s in slices]}
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,19 @@ from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
 
 @dataclass(slots=True)
 class Findings:
-    """What a benchmark hands back: its rows, what to know of them, and the raw values behind them."""
+    """What a benchmark hands back.
+
+    Attributes:
+        rows: the figures.
+        notes: what to know of them.
+        details: the raw values behind them.
+        measured: each `origin` of raw values that were measured before, maybe elsewhere; empty if they were here.
+    """
 
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
+    measured: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 #: Exit code of a process that was interrupted, as shells have it.
@@ -98,7 +106,7 @@ def run(
 
 def result_of(name: str, arguments: argparse.Namespace, findings: Findings) -> Result:
     """What was found, with what it was found on and by which arguments."""
-    return Result(
+    result = Result(
         name,
         arguments.engine,
         findings.rows,
@@ -107,6 +115,17 @@ def result_of(name: str, arguments: argparse.Namespace, findings: Findings) -> R
         arguments.quick,
         findings.details,
     )
+    return measured_before(result, findings.measured) if findings.measured else result
+
+
+def measured_before(result: Result, origins: Sequence[Mapping[str, Any]]) -> Result:
+    """On the machine of its raw values; date and commit stay those of the evaluation, a note has the measurement's."""
+    told = ", ".join(
+        f"at {each['date']} by commit {str(each['commit']['id'])[:7]}{' with changes' * each['commit']['dirty']}"
+        for each in origins
+    )
+    notes = [*result.notes, f"Measured {told}."]
+    return replace(result, machine=origins[-1]["machine"], versions=origins[-1]["versions"], notes=notes)
 
 
 async def _measured(measure: Measure, arguments: argparse.Namespace, console: Console) -> Findings:
@@ -116,6 +135,8 @@ async def _measured(measure: Measure, arguments: argparse.Namespace, console: Co
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with watched_background() as background:
         findings = await measure(arguments, console)
+    if findings.measured:
+        return findings
     findings.notes.append(f"Meanwhile other processes kept {background.cores:.2f} of the cores busy, on average.")
     findings.details["cores_busy_with_others"] = round(background.cores, 3)
     return findings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,16 @@ PROJECT = Path(__file__).resolve().parents[2]
 NOT_CODE = (":!benchmarks/results", ":!README.md", ":!docs/reference/figures.md")
 
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def origin() -> dict[str, Any]:
+    """Where, when and with what something is measured: kept beside raw values that another machine works out."""
+    return {
+        "machine": describe_machine(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def describe_machine() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.learning.checks import Check, Checks, checked
 from reconfigure_daemon.learning.front_size import FrontSize, front_size
 from reconfigure_daemon.learning.methods import Methods
+from reconfigure_daemon.learning.one_processor import on_one_processor
 from reconfigure_daemon.learning.training import training_set
 from reconfigure_daemon.ports import FitReport, LearningMetrics, Served, TrialStore
 from reconfigure_daemon.settings.model import Settings
@@ -210,7 +211,7 @@ class Learning:
 
     async def computed(self, work: Callable[[], _T]) -> _T:
         """See `Learner.computed`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, on_one_processor, work)
 
 
 def _with_front(
