@@ -1,6 +1,6 @@
 """How well the step-cost model predicts windows that it has not seen, from a recording of a real engine.
 
-    python -m benchmarks.gpu.step_cost RECORDING.jsonl.gz ... [--window 20]
+    python -m benchmarks.gpu.step_cost --recordings FILE.jsonl.gz ... [--window 20]
 
 A recording comes from `benchmarks.gpu.pacing --recording` or `benchmarks.gpu.trace --recording`. The model learns
 second by second, as the governor's does; before each window of unchanged knobs it is stopped, predicts the window's
@@ -215,7 +215,7 @@ def _life_s(window: Sequence[EngineSample]) -> float:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
-    parser.add_argument("recordings", type=Path, nargs="+", metavar="RECORDING")
+    parser.add_argument("--recordings", type=Path, nargs="+", metavar="FILE", required=True, help=".jsonl.gz")
     parser.add_argument("--window", type=float, default=20.0, help="seconds (default: 20)")
     return command.run("gpu.step_cost", parser, measure)
 

@@ -119,7 +119,8 @@ def circumstances(result: Mapping[str, Any]) -> str:
 
 def _shapes(name: str, value: Any) -> bool:
     """Whether an argument is part of what has to be typed again."""
-    return name not in _NOT_OF_THE_FIGURES and value not in (None, False, "", []) and _ALWAYS_SO.get(name) != value
+    unsaid = value is None or value is False or value in ("", [])
+    return name not in _NOT_OF_THE_FIGURES and not unsaid and _ALWAYS_SO.get(name) != value
 
 
 def _option(name: str, value: Any) -> str:

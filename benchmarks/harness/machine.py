@@ -18,7 +18,7 @@ from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
 PROJECT = Path(__file__).resolve().parents[2]
 
 #: Written by benchmarks themselves.
-NOT_CODE = (":!benchmarks/results", ":!README.md", ":!docs/reference/figures.md")
+NOT_CODE = (":!benchmarks/results", ":!README.md", ":!docs/reference/figures.md", ":!docs/images")
 
 _CPUINFO = Path("/proc/cpuinfo")
 

@@ -93,6 +93,7 @@ def test_gpus_are_counted_by_name():
         ("overhead", {"quick": False, "engine": "vllm", "model": "auto"}, "python -m benchmarks.overhead"),
         ("faults.day", {"hours": 24.0}, "python -m benchmarks.faults day --hours 24"),
         ("gpu.pacing", {"paces": [0.0, 0.03]}, "python -m benchmarks.gpu.pacing --paces 0 0.03"),
+        ("gpu.trace", {"rounds": 0, "with": []}, "python -m benchmarks.gpu.trace --rounds 0"),
         ("closed_loop_h200", {"trials": 40}, "python -m benchmarks.gpu.closed_loop --trials 40"),
         ("optimisers", {"only_cached": True, "cache": "/tmp/x"}, "python -m benchmarks.optimisers"),
         (
