@@ -7,7 +7,8 @@
 Both servers stand on the card all the time. In each round the same stretch of the trace is replayed at recorded speed
 to stock vLLM and, once for each TPOT limit, to the daemon, in an order that rotates; so the card's idle power is in all
 figures and its drift in none. A slice counts from `--warm-up` seconds after its first arrival until its last: tokens
-that come and joules that NVML counts in between. Prompts are different in every slice, so that no prefix cache
+that come and joules that NVML counts in between. The warm-up is as long as requests live at the slowest pace: before
+that, fewer tokens come than the prompts will give. Prompts are different in every slice, so that no prefix cache
 flatters. A long measurement may be made in parts, one after the other or on several GPUs: `--add-to` takes the files of
 other parts and counts their slices, too; with `--rounds 0` it only adds up, for which no GPU is needed.
 Clocks, caps and modes are left as they are. What the energy objective may change of the model itself is named by
@@ -172,7 +173,7 @@ class Bench:
     def judge(self, number: int, tpot_limit_s: float | None, run: ReplayRun, began_s: float, length_s: float) -> Slice:
         """Tokens, joules and latencies after the warm-up."""
         limit_s = tpot_limit_s or max(self.arguments.tpot)
-        from_s = min(self.arguments.warm_up, 0.3 * length_s)
+        from_s = min(self.arguments.warm_up, 0.4 * length_s)
         seen = seen_in(run.results, from_s, length_s, self.arguments.ttft, limit_s)
         joules = self.energy.joules_between(began_s + from_s, began_s + length_s)
         minutes: list[float | None] = []
@@ -335,10 +336,10 @@ def main() -> int:
     parser.add_argument("--trace", default=f"{CONVERSATIONS}.csv.gz")
     parser.add_argument("--tpot", type=float, nargs="+", default=[0.2, 0.05], help="SLOs, seconds (default: 0.2 0.05)")
     parser.add_argument("--ttft", type=float, default=1.0, help="SLO, seconds (default: 1)")
-    parser.add_argument("--slice", type=float, default=120.0, help="seconds of arrivals per slice (default: 120)")
+    parser.add_argument("--slice", type=float, default=150.0, help="seconds of arrivals per slice (default: 150)")
     parser.add_argument("--rounds", type=int, default=6, help="slices per arm (default: 6)")
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
-    parser.add_argument("--warm-up", type=float, default=30.0, help="of a slice, that do not count (default: 30)")
+    parser.add_argument("--warm-up", type=float, default=60.0, help="of a slice, that do not count (default: 60)")
     parser.add_argument("--rehearsal", type=float, default=60.0, help="seconds before the first slice (default: 60)")
     parser.add_argument("--block-size", type=int, default=16, help="of the daemon's KV cache (default: 16)")
     add_further_option(parser, "the energy objective")
