@@ -25,7 +25,7 @@ from benchmarks.gpu.trace import PACES_S
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.requests import Span, seen_in
-from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
+from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_rows
 from benchmarks.harness.statistics import paired_ratio
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest
@@ -112,8 +112,7 @@ def rows_of(pairs: Sequence[tuple[Burst, Burst]], times: float) -> list[Row]:
     return [
         *rows,
         at_most(f"TTFT p99 during a burst of {times:g} times, governed / stock, median", ratio.median, TARGET),
-        shown("95% interval, low", ratio.low),
-        shown("95% interval, high", ratio.high),
+        *interval_rows(ratio),
         at_least(
             f"SLO attainment of {requests} requests in bursts", sum(g.during.good for _, g in met) / requests, 0.99
         ),

@@ -24,7 +24,7 @@ from benchmarks.gpu.server import FASTEST, engine_changes, model_folder, use_env
 from benchmarks.gpu.trace import CORE_LIMIT, PACES_S
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
-from benchmarks.harness.rows import at_least, below, exactly, shown
+from benchmarks.harness.rows import at_least, below, exactly, interval_rows
 from benchmarks.harness.statistics import paired_ratio
 
 LEAST_THROUGHPUT = 0.99
@@ -58,8 +58,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     rows = [
         at_least(f"saturated throughput, governed / paused, median of {ratio.pairs} pairs", ratio.median,
                  LEAST_THROUGHPUT),
-        shown("95% interval, low", ratio.low),
-        shown("95% interval, high", ratio.high),
+        *interval_rows(ratio),
         below("the controller's processor time, governed", sum(cores) / len(cores), CORE_LIMIT, "cores"),
         exactly("requests not completed", failed, 0),
     ]  # fmt: skip

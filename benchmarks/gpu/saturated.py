@@ -32,7 +32,7 @@ from benchmarks.gpu.server import (
 )
 from benchmarks.harness import command
 from benchmarks.harness.daemon import Daemon
-from benchmarks.harness.rows import Row, at_least, exactly, shown
+from benchmarks.harness.rows import Row, at_least, exactly, interval_rows, shown
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.load_generation.open_loop import ReplayRun, replay_trace
@@ -103,8 +103,7 @@ def rows_of(ours_tps: Sequence[float], theirs_tps: Sequence[float], failed: int)
     ratio = paired_ratio(ours_tps, theirs_tps)
     return [
         at_least(f"saturated throughput, daemon / stock, median of {ratio.pairs} pairs", ratio.median, TARGET),
-        shown("95% interval, low", ratio.low),
-        shown("95% interval, high", ratio.high),
+        *interval_rows(ratio),
         shown("output tokens/s, stock", sum(theirs_tps) / len(theirs_tps)),
         shown("output tokens/s, daemon", sum(ours_tps) / len(ours_tps)),
         exactly("requests not completed", failed, 0),

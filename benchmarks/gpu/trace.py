@@ -49,7 +49,7 @@ from benchmarks.harness.command import result_of
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
-from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, shown
+from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, interval_rows, shown
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.actuation.client import PrivateSocketClient
@@ -305,8 +305,7 @@ def rows_of(name: str, limit_s: float, slices: Sequence[Slice]) -> list[Row]:
     worst = f"{what}: the same in the worst minute"
     return [
         shown(ratio_words, ratio.median) if target is None else at_most(ratio_words, ratio.median, target),
-        shown(f"{what}: 95% interval, low", ratio.low),
-        shown(f"{what}: 95% interval, high", ratio.high),
+        *interval_rows(ratio, what),
         at_most(worst, max(minutes, default=None), 1.0),
         *([shown(f"{what}: the same in the last minute of each slice, median", median(last))] if last else []),
         at_least(f"{what}: SLO attainment of {counted} requests, governed",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.harness.statistics import PairedRatio
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -42,6 +44,17 @@ def at_least(what: str, value: float | None, limit: float, unit: str = "") -> Ro
 def exactly(what: str, value: float | None, expected: float, unit: str = "") -> Row:
     """A count that must be this one."""
     return Row(what, value, unit, f"= {expected:g}", value == expected)
+
+
+def interval_rows(ratio: PairedRatio, of: str = "") -> list[Row]:
+    """The two ends of a paired ratio's interval, below the row of its median.
+
+    Args:
+        ratio: of pairs of runs.
+        of: what it is a ratio of, where a result has several.
+    """
+    what = f"{of}: 95% interval" if of else "95% interval"
+    return [shown(f"{what}, low", ratio.low), shown(f"{what}, high", ratio.high)]
 
 
 def shown(what: str, value: float | None, unit: str = "") -> Row:
