@@ -22,7 +22,7 @@ from reconfigure_daemon.tuning.proposing import Proposal, Proposing, cold_part
 from reconfigure_policies.decision import completed
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace, ConfigurationSpace
 from reconfigure_policies.domain.decision import Outcome, OutcomeKind
-from reconfigure_policies.surrogate import Surrogates, SurrogateUnavailable, Trial, trial_from_failed_boot
+from reconfigure_policies.surrogate import FIRST_TRIALS, Surrogates, SurrogateUnavailable, Trial, trial_from_failed_boot
 
 log = logging.getLogger(__name__)
 
@@ -122,8 +122,8 @@ class Session:
     async def _proposed(self) -> list[Proposal]:
         """The rest of the first design; then what the surrogates suggest, or more of the design while they cannot."""
         tried, enforced = self.progress.configurations, await self._enforced()
-        request, settings = self._offered.request, self._means.settings()
-        count = min(request.trials, settings.learning.min_trials)
+        request = self._offered.request
+        count = min(request.trials, FIRST_TRIALS)
         proposing = self._means.proposing
         if len(self.progress.trials) < count:
             start = self.progress.record.restore
@@ -131,7 +131,7 @@ class Session:
             left = [each for each in first if each.configuration not in tried]
             if left:
                 return left
-        surrogates = await self._means.learner.fitted(fresh=True)
+        surrogates = await self._means.learner.fitted(fresh=True, least=FIRST_TRIALS)
         if surrogates is None:
             seed = request.seed + len(self.progress.trials)
             more = proposing.first(enforced, self._candidates, self._space, count, seed)

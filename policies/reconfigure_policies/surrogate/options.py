@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.trials import Quantity
 
+#: Trials of a design before surrogates choose the next one. They need few, and every trial of a design is one that
+#: nobody chose: on the study's space 4 find 95 % of the front in 15 trials, 8 in 20 and 12 in 25 (medians of 60 seeds).
+FIRST_TRIALS = 4
+
 #: Beyond a variance this many times doubled an observation says nothing, and larger numbers only trouble the algebra.
 MOST_DOUBLINGS = 20.0
 
