@@ -49,8 +49,8 @@ class _Fit:
 class Learning:
     """A `Forecaster` and a `Learner`.
 
-    Torch is imported when there are enough trials for a first fit and not before; everything that computes runs in a
-    worker thread, one piece of work at a time.
+    numpy and scipy are imported when there are enough trials for a first fit and not before; everything that computes
+    runs in a worker thread, on one processor, one piece of work at a time.
     """
 
     def __init__(
