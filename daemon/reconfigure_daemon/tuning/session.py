@@ -122,8 +122,8 @@ class Session:
     async def _proposed(self) -> list[Proposal]:
         """The rest of the first design; then what the surrogates suggest, or more of the design while they cannot."""
         tried, enforced = self.progress.configurations, await self._enforced()
-        request = self._offered.request
-        count = min(request.trials, FIRST_TRIALS)
+        request, settings = self._offered.request, self._means.settings()
+        count = min(request.trials, settings.learning.min_trials)
         proposing = self._means.proposing
         if len(self.progress.trials) < count:
             start = self.progress.record.restore
