@@ -72,9 +72,6 @@ CORE_LIMIT = 0.02
 TTFT_TARGET = 1.15
 MINUTE_S = 60.0
 
-#: Of a part's result, what says where and with what it was measured.
-ORIGIN = ("machine", "versions", "commit", "date")
-
 
 @dataclass(frozen=True, slots=True)
 class Slice:
@@ -235,7 +232,7 @@ def added_up(
         raise RequestInvalid(f"--rounds 0 only adds up: --add-to needs parts with one source of joules, not {sources}")
     findings = findings_of(slices, arguments, sources.pop())
     findings.details["parts"] = [part["arguments"] for part in parts]
-    findings.measured = [{field: part[field] for field in ORIGIN} for part in parts]
+    findings.measured = [*parts]
     return findings
 
 

@@ -32,7 +32,8 @@ class Findings:
         rows: the figures.
         notes: what to know of them.
         details: the raw values behind them.
-        measured: each `origin` of raw values that were measured before, maybe elsewhere; empty if they were here.
+        measured: of raw values that were measured before, maybe elsewhere, each `origin`, or the whole result that has
+            it; empty if they were measured here.
     """
 
     rows: list[Row] = field(default_factory=list)

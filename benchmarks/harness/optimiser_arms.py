@@ -14,20 +14,16 @@ from scipy.stats import qmc
 from benchmarks.harness.seed_trials import ATTENTION_HEADS, CANONICAL, CONTEXT, DTYPES, SPACE, enumeration, is_allowed
 from benchmarks.harness.tabular import DIRECTIONS, REFERENCE, Table, values_of
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.surrogate import (
-    FIRST_TRIALS,
-    FitOptions,
-    SuggestOptions,
-    Surrogates,
-    Trial,
-    fit,
-    initial_design,
-    suggest,
-)
+from reconfigure_policies.surrogate import FitOptions, SuggestOptions, Surrogates, Trial, fit, initial_design, suggest
 
 #: What Ax is told of a trial that could not run: no tokens, and twice the joules per token that count at all. Told only
 #: that it failed, Ax goes on proposing its like; told the study's 1e9 joules, it can tell nothing else apart.
 PENALTY = (0.0, 2 * REFERENCE[1])
+
+#: Our trials before the first fit. Every trial of a design is one that nobody chose: 4 find 95 % of the front in 15
+#: trials, 8 in 20 and 12 in 25 (medians of 60 seeds that are not among those of the result). `reconfigure tune` begins
+#: with more, `learning.min_trials`: leave-one-out cannot tell by trials that differ little whether to trust surrogates.
+INITIAL = 4
 
 Look = Callable[[Configuration], Trial]
 Arm = Callable[[Look, int, int], None]
@@ -38,9 +34,9 @@ KNOBS = {knob.name: list(knob.values) for knob in SPACE.knobs}
 def ours(look: Look, seed: int, budget: int, method: str = "nehvi") -> None:
     """Sobol among what known constraints allow, then one suggestion at a time."""
     candidates = [each for each in enumeration() if is_allowed(each)]
-    trials = [look(each) for each in initial_design(candidates, SPACE, FIRST_TRIALS, seed, CANONICAL)]
+    trials = [look(each) for each in initial_design(candidates, SPACE, INITIAL, seed, CANONICAL)]
     warm: Surrogates | None = None
-    for number in range(FIRST_TRIALS, budget):
+    for number in range(INITIAL, budget):
         warm = fit(trials, SPACE, FitOptions(canonical=CANONICAL), warm if number % 4 else None)
         options = SuggestOptions(reference_point=REFERENCE, method=method, seed=1000 * seed + number)
         chosen = suggest(warm, candidates, CONTEXT, options=options).chosen

@@ -477,14 +477,8 @@ class Learner(Protocol):
     async def report(self) -> FitReport:
         """What is known of the surrogates; fits them if that is due."""
 
-    async def fitted(self, *, fresh: bool = False, least: int | None = None) -> Surrogates | None:
-        """The surrogates; None while too little was learned.
-
-        Args:
-            fresh: fit what has come since, however recent the last fit is.
-            least: measured trials that are enough; None for `learning.min_trials`. To choose what to try next, fewer
-                do than to act on.
-        """
+    async def fitted(self, *, fresh: bool = False) -> Surrogates | None:
+        """The surrogates; None while too little was learned. `fresh` fits what has come since, however recent."""
 
     async def expectations(self, context: WorkloadContext) -> tuple[Forecast, ...] | None:
         """Like `Forecaster.forecasts`, also from surrogates that are not to be trusted: to look at, not to act on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.errors import ActionInProgress, RequestInvalid, RequestRefused
 from reconfigure_daemon.tuning import TuneRequest
-from reconfigure_policies.surrogate import FIRST_TRIALS, Quantity
+from reconfigure_policies.surrogate import Quantity
 from tests.simulation.controller import InProcessLauncher
 from tests.simulation.tuned import LOAD, SETTINGS, ended, measured, tuned
 
@@ -49,14 +50,16 @@ def test_a_session_measures_what_it_was_asked_for_and_restores(tmp_path):
 
 
 def test_trials_of_one_core_come_one_after_the_other(tmp_path):
-    """A design that names several cores boots each of the others once, after the running one's trials."""
+    """A design that names three cores in turn boots each of the other two once, after the running one's trials."""
 
     async def tell(controller, launcher):
-        await controller.tuning.start(request(trials=FIRST_TRIALS))
+        settings = SETTINGS.model_copy(update={"learning": SETTINGS.learning.model_copy(update={"min_trials": 8})})
+        controller.tuning._means = replace(controller.tuning._means, settings=lambda: settings)
+        await controller.tuning.start(request(trials=8))
         progress = await ended(controller.tuning)
         cores = [trial.configuration["block_size"] for trial in progress.trials]
         assert cores == sorted(cores, key=cores.index)
-        assert sum(each.moved_cold for each in progress.tried) == len(set(cores)) - 1 > 0
+        assert sum(each.moved_cold for each in progress.tried) == len(set(cores)) - 1 == 2
 
     story(tmp_path, tell)
 

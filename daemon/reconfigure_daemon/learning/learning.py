@@ -40,11 +40,6 @@ class _Fit:
     at_s: float
     duration_s: float
 
-    @property
-    def measured(self) -> int:
-        """Trials that measured something."""
-        return sum(bool(trial.measured) for trial in self.trials)
-
 
 class Learning:
     """A `Forecaster` and a `Learner`.
@@ -84,9 +79,8 @@ class Learning:
 
     async def forecasts(self, context: WorkloadContext) -> tuple[Forecast, ...] | None:
         """See `Forecaster.forecasts`. None also where leave-one-out says that the surrogates are not to be trusted."""
-        surrogates = await self.fitted()
-        trusted = surrogates is not None and self._fit is not None and self._fit.quality.is_trusted
-        return await self.expectations(context) if trusted else None
+        await self.fitted()
+        return await self.expectations(context) if self._fit is not None and self._fit.quality.is_trusted else None
 
     async def expectations(self, context: WorkloadContext) -> tuple[Forecast, ...] | None:
         """See `Learner.expectations`."""
@@ -105,7 +99,7 @@ class Learning:
     def describe(self) -> str:
         """See `Forecaster.describe`."""
         needed, fit = self._settings().learning.min_trials, self._fit
-        if fit is None or fit.measured < needed:
+        if fit is None:
             return self._error or f"{self._measured} trials of {needed} needed"
         age = format_duration(max(0.0, self._clock.wall() - fit.at))
         basis = f"fitted {age} ago to {len(fit.trials)} trials"
@@ -115,9 +109,9 @@ class Learning:
 
     async def report(self) -> FitReport:
         """See `Learner.report`."""
-        surrogates = await self.fitted()
+        await self.fitted()
         fit, needed = self._fit, self._settings().learning.min_trials
-        if fit is None or surrogates is None:
+        if fit is None:
             return FitReport(self.describe(), needed, trials=self._measured, error=self._error)
         failed = sum(not trial.feasible for trial in fit.trials)
         return FitReport(
@@ -136,17 +130,16 @@ class Learning:
         """End the thread; a fit that runs is not waited for."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def fitted(self, *, fresh: bool = False, least: int | None = None) -> Surrogates | None:
+    async def fitted(self, *, fresh: bool = False) -> Surrogates | None:
         """See `Learner.fitted`."""
-        enough = self._settings().learning.min_trials if least is None else least
         async with self._turn:
             served = self._served()
             if served is None:
                 self._error = "no engine was read yet"
                 return None
             if self._is_due(served, fresh=fresh):
-                await self._refit(served, enough)
-            return self._fit.surrogates if self._fit is not None and self._fit.measured >= enough else None
+                await self._refit(served)
+            return None if self._fit is None else self._fit.surrogates
 
     def _is_due(self, served: Served, *, fresh: bool) -> bool:
         fit, space = self._fit, self._settings().configuration_space()
@@ -155,13 +148,13 @@ class Learning:
             return True
         return fresh or self._clock.monotonic() - self._tried_s >= self._settings().learning.refit_interval_s
 
-    async def _refit(self, served: Served, enough: int) -> None:
+    async def _refit(self, served: Served) -> None:
         """Fit to the newest trials, unless nothing has come since; a fit that fails leaves the one before in force."""
         self._tried_s = self._clock.monotonic()
         learning, space = self._settings().learning, self._settings().configuration_space()
         trials = training_set(await self._trials.trials(served, learning.max_trials), space)
         self._measured = sum(bool(trial.measured) for trial in trials)
-        if self._measured < enough:
+        if self._measured < learning.min_trials:
             self._error = ""
             return
         before = self._fit

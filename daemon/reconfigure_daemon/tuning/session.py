@@ -22,7 +22,7 @@ from reconfigure_daemon.tuning.proposing import Proposal, Proposing, cold_part
 from reconfigure_policies.decision import completed
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace, ConfigurationSpace
 from reconfigure_policies.domain.decision import Outcome, OutcomeKind
-from reconfigure_policies.surrogate import FIRST_TRIALS, Surrogates, SurrogateUnavailable, Trial, trial_from_failed_boot
+from reconfigure_policies.surrogate import Surrogates, SurrogateUnavailable, Trial, trial_from_failed_boot
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class Session:
             left = [each for each in first if each.configuration not in tried]
             if left:
                 return left
-        surrogates = await self._means.learner.fitted(fresh=True, least=FIRST_TRIALS)
+        surrogates = await self._means.learner.fitted(fresh=True)
         if surrogates is None:
             seed = request.seed + len(self.progress.trials)
             more = proposing.first(enforced, self._candidates, self._space, count, seed)

@@ -36,7 +36,7 @@ from reconfigure_policies.surrogate.interface import (
     Suggestions,
     Surrogates,
 )
-from reconfigure_policies.surrogate.options import FIRST_TRIALS, Drift, FitOptions, SuggestOptions
+from reconfigure_policies.surrogate.options import Drift, FitOptions, SuggestOptions
 from reconfigure_policies.surrogate.pareto import OBJECTIVES, estimate_of, hypervolume, pareto_front
 from reconfigure_policies.surrogate.trials import (
     Measured,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
     from reconfigure_policies.surrogate.fitted import FittedSurrogates
 
 __all__ = [
-    "FIRST_TRIALS",
     "OBJECTIVES",
     "Canonical",
     "CostOfTrial",

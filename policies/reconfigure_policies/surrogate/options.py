@@ -8,12 +8,6 @@ from dataclasses import dataclass, field
 from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.trials import Quantity
 
-#: Trials of a design before surrogates choose the next one. They need few, and every trial of a design is one that
-#: nobody chose: on the study's space 4 find 95 % of the front in 15 trials, 8 in 20 and 12 in 25 (medians of 60 seeds).
-#: `reconfigure tune` begins with more, `learning.min_trials`: whether surrogates are to be trusted is judged by how
-#: well they explain what differs among the trials, and trials that were chosen to be good differ little.
-FIRST_TRIALS = 4
-
 #: Beyond a variance this many times doubled an observation says nothing, and larger numbers only trouble the algebra.
 MOST_DOUBLINGS = 20.0
 

@@ -127,25 +127,6 @@ def test_a_session_gets_its_news_at_once():
     assert fits == [3, 4]
 
 
-def test_fewer_trials_choose_the_next_one_than_are_acted_on():
-    """A session is answered after two of three trials; nobody else is, and the report says what is missing."""
-
-    async def story():
-        memory = Memory([trial(at) for at in range(2)])
-        learned = learning(memory)
-        assert await learned.fitted(least=2) is not None
-        assert await learned.fitted() is None
-        assert await learned.forecasts(CONTEXT) is None
-        assert await learned.expectations(CONTEXT) is None
-        assert learned.describe() == (await learned.report()).basis == "2 trials of 3 needed"
-        assert await learned.fitted(fresh=True, least=3) is None
-        memory.kept.append(trial(9.0))
-        assert await learned.fitted(fresh=True) is not None
-        assert await learned.forecasts(CONTEXT) is not None
-
-    in_virtual_time(story())
-
-
 def test_what_comes_after_a_fit_is_checked_against_what_it_foretold():
     """A window with a tenth more energy than foretold shows as an error and a drift of a tenth."""
 
