@@ -1,7 +1,7 @@
 """Raw measurements to judge surrogates by: joules at a load and saturated throughput of fixed configurations, on a GPU.
 
-    python -m benchmarks.gpu.surrogate_trials --session training --out training.json
-    python -m benchmarks.gpu.surrogate_trials --session held_out --out held_out.json     # at another time
+    python -m benchmarks.gpu.surrogate_trials --session training --output training.json
+    python -m benchmarks.gpu.surrogate_trials --session held_out --output held_out.json     # at another time
 
 A Mistral-7B shape with random weights under the whole daemon: hot knobs are set and read back as `reconfigure apply`
 would, cores change as in any switch. `benchmarks/gpu/trial_design.py` fixes what is measured: 44 configurations in two
@@ -15,7 +15,7 @@ cores for training, 8 of them twice; 24 others held out, three times each, inter
     1.3 s  window: saturated throughput, and the joules it takes
 
 With two boots (about 60 s and 20 s) training takes about 5 minutes and the held-out session about 7. Both stop by
-themselves before `--budget` seconds are over, and write `--out` after every trial: the same command goes on where
+themselves before `--budget` seconds are over, and write `--output` after every trial: the same command goes on where
 it stopped (in fresh cores, which the file records). `--resume FILE` goes on from a file that lies elsewhere.
 
 Without a GPU it runs on vLLM for CPUs (`--stretch 10 --quick`), or with `--engine emulated`, to see that it works;
@@ -98,12 +98,12 @@ class Session:
         return {trial["key"] for trial in self.record["trials"]}
 
     def _opened(self) -> dict[str, Any]:
-        earlier = self.arguments.resume or self.arguments.out
+        earlier = self.arguments.resume or self.arguments.output
         if earlier.is_file():
             record: dict[str, Any] = json.loads(earlier.read_text())
             if record["session"] != self.arguments.session or record["engine"] != self.arguments.engine:
                 raise ServerFailed(
-                    f"{earlier} is of session {record['session']} on engine {record['engine']}; name another --out"
+                    f"{earlier} is of session {record['session']} on engine {record['engine']}; name another --output"
                 )
             return record
         seconds = {"rate_window": RATE_WINDOW_S, "saturated_window": SATURATED_WINDOW_S}
@@ -128,10 +128,10 @@ class Session:
         """Write a trial down; the file is whole at any moment."""
         run = len(self.record["runs"]) - 1
         self.record["trials"].append({"key": trial.key, "run": run, **asdict(trial), **measured})
-        self.arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.arguments.out.with_suffix(".part")
+        self.arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        draft = self.arguments.output.with_suffix(".part")
         draft.write_text(json.dumps(self.record, indent=1) + "\n")
-        draft.replace(self.arguments.out)
+        draft.replace(self.arguments.output)
 
     def has_time(self) -> bool:
         """Whether another trial fits into the budget."""
@@ -339,9 +339,9 @@ def main() -> int:
     )
     parser.add_argument("--session", choices=["training", "held_out"], required=True)
     parser.add_argument(
-        "--out", type=Path, required=True, help="the file of raw measurements; continued if it is there"
+        "--output", type=Path, required=True, help="the file of raw measurements; continued if it is there"
     )
-    parser.add_argument("--resume", type=Path, help="continue this file, and write to --out")
+    parser.add_argument("--resume", type=Path, help="continue this file, and write to --output")
     parser.add_argument("--budget", type=float, default=540.0, help="end within so many seconds (default: 540)")
     parser.add_argument("--engine", choices=["vllm", "emulated"], default="vllm", help="emulated: no measurement")
     parser.add_argument("--model", default="auto", help="without a GPU, as engine.model in config.yaml")
