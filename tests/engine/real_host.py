@@ -26,7 +26,7 @@ from reconfigure_daemon.private_socket import socket_path
 MODEL = "smollm2"
 SPACE = {
     "max_num_seqs": {"values": [1, 2, 4, 8, 16], "default": 16},
-    "max_num_batched_tokens": {"values": [128, 256, 512], "default": 256},
+    "max_num_batched_tokens": {"values": [4, 128, 256, 512], "default": 256},
     "long_prefill_token_threshold": {"values": [0, 64]},
     "pacing_interval_s": {"values": [0, 0.3]},
     "prefix_cache_reading": {"values": [True, False]},

@@ -39,6 +39,30 @@ async def test_a_lowered_cap_drains_and_loses_nothing(host):
     await host.set_knobs(max_num_seqs=16)
 
 
+async def test_a_knob_that_waited_for_running_requests_is_enforced_when_they_are_gone(host):
+    """Clients that hang up leave an engine without steps: its state still says no more than what holds from then on."""
+    running = [asyncio.create_task(completion(host, prompt_of(i), 400)) for i in range(6)]
+    await until(lambda: _run(host, 6))
+    result = await host.set_knobs(max_num_batched_tokens=4)
+    assert (result.target["max_num_batched_tokens"], result.enforced["max_num_batched_tokens"]) == (4, 6)
+    for request in running:
+        request.cancel()
+    await until(lambda: _is_idle(host))
+    assert (await host.state()).enforced["max_num_batched_tokens"] == 4
+    await host.set_knobs(max_num_batched_tokens=256)
+
+
+async def _run(host, requests):
+    commands = host.commands()
+    totals = (await commands.telemetry(0)).totals
+    await commands.close()
+    return totals.running == requests
+
+
+async def _is_idle(host):
+    return (await host.state()).live_requests == 0
+
+
 async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hurry_it(host):
     """Tokens come at the interval, and are the same, whoever arrives; a newcomer's first token does not wait for it."""
     unpaced, _ = await completion(host, prompt_of(1), 13)

@@ -64,6 +64,7 @@ class VllmHost:
         self._recovery = Recovery(settings.switch.core_restarts, settings.switch.core_restart_window_s)
         self._target = Configuration(self._space.default())
         self._enforced_hot: dict[str, KnobValue] = {}
+        self._held_by_core = 0
         self._phase = HostPhase.BOOTING
         self._action: ActionState | None = None
         self._started_at = time.time()
@@ -156,7 +157,8 @@ class VllmHost:
             engine_version=self._support.version, model=self._model,
             openai_url=f"http://{self._settings.engine.host}:{self._settings.engine.port}", phase=self._phase,
             deployment=_deployment(serving), target=dict(self._target), enforced=self._enforced(serving),
-            action=self._action, capabilities=self.capabilities(), live_requests=len(self.ledger),
+            action=self._action, capabilities=self.capabilities(),
+            live_requests=max(len(self.ledger), self._held_by_core),
             core_restarts=self._recovery.count, lost_requests=self.ledger.lost, last_error=self._last_error,
         )  # fmt: skip
 
@@ -295,12 +297,17 @@ class VllmHost:
     # --- what is in force --------------------------------------------------------------------------------------------
 
     async def _read_core(self, core: Core | None) -> StepTotals | None:
-        """Take the hot knobs that a core enforces; returns its step sums, None when they could not be read."""
+        """Take a core's requests and the hot knobs it enforces; returns its step sums, None when it could not be read.
+
+        A core holds requests whose clients have gone for a moment longer than the ledger does.
+        """
+        self._held_by_core = 0
         if core is None or not self._support.live_switching or self._phase is not HostPhase.SERVING:
             return None
         with contextlib.suppress(Exception):  # a core in trouble: the last reading of the knobs stands
             read = await asyncio.wait_for(core.utility("reconfigure_read"), READ_TIMEOUT_S)
             self._enforced_hot = read["enforced"]
+            self._held_by_core = read["running"] + read["waiting"]
             return _STEP_TOTALS.validate_python(read["steps"])
         return None
 

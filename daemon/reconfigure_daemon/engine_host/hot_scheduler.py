@@ -176,9 +176,11 @@ class HotKnobs(_Above):
     def reading(self) -> dict[str, Any]:
         """Knobs in force, requests, and sums over all steps so far (a `StepTotals` in plain values).
 
-        Never in the middle of a plan, which may have set requests aside and lowered a cap for it.
+        Never in the middle of a plan, which may have set requests aside and lowered a cap for it. An engine that has
+        become idle plans no step, so that a cap which waited for the last requests to end is lowered here.
         """
         with self._planning:
+            self._enforce()
             return {
                 "enforced": self.enforced_knobs(),
                 "running": len(self.running),
