@@ -168,6 +168,33 @@ def test_a_core_that_does_not_boot_is_a_label_and_not_the_end(tmp_path):
     story(tmp_path, tell, Emulation.model_validate({"boot_s": 5, "faults": [fault]}))
 
 
+def test_a_cap_that_clients_hold_up_is_waited_for(tmp_path):
+    """Their requests run on above it for a while; the session measures when it holds, and does not give up."""
+
+    async def tell(controller, launcher):
+        state, held_up = launcher.host.state, {}
+
+        async def state_while_they_run():
+            found = await state()
+            cap = found.enforced["max_num_seqs"]
+            held_up[cap] = held_up.get(cap, 0) + 1
+            if cap == 8 or held_up[cap] > 5:
+                return found
+            return found.model_copy(
+                update={"enforced": {**found.enforced, "max_num_seqs": cap + 1}, "live_requests": 7}
+            )
+
+        launcher.host.state = state_while_they_run
+        await controller.tuning.start(request(trials=6, despite_traffic=True))
+        progress = await ended(controller.tuning)
+        assert (progress.state, progress.record.outcome) == ("finished", "6 trials were measured")
+        lowered = [trial for trial in progress.trials if trial.configuration["max_num_seqs"] < 8]
+        assert lowered
+        assert all(held_up[trial.configuration["max_num_seqs"]] > 5 for trial in lowered)
+
+    story(tmp_path, tell)
+
+
 def test_an_engine_that_refuses_its_requests_is_no_slow_engine(tmp_path):
     """A trial without a single answer is a failure in the server's words, not a measurement of nothing."""
 

@@ -6,12 +6,15 @@ from dataclasses import replace
 
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_loop import Decisions, Execution
+from reconfigure_daemon.control_loop.read_back import verdict
 from reconfigure_daemon.control_loop.snapshots import space_and_enforced
 from reconfigure_daemon.ports import EngineHost, Journal, LoopMetrics, ProgressSink, SwitchMode
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import move_between
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Outcome, OutcomeKind
+
+_LOOK_S = 0.2
 
 
 class Moves:
@@ -48,9 +51,23 @@ class Moves:
         )
         record = await self._decisions.record(decision, enforced)
         outcome, mode = await self._execution.carry_out(host, decision, enforced, on_progress)
+        if decision.is_hot:
+            outcome = await self._drained(host, settings, decision, enforced, outcome)
         await self._journal.record_outcome(record.id, outcome, self._clock.wall(), mode)
         self._metrics.observe_outcome(decision, outcome, None if mode is None else SwitchMode(mode))
         self._decisions.latest = replace(record, outcome=outcome, outcome_at=self._clock.wall(), mode=mode)
+        return outcome
+
+    async def _drained(
+        self, host: EngineHost, settings: Settings, decision: Decision, before: Configuration, outcome: Outcome
+    ) -> Outcome:
+        """The outcome once the requests have ended that keep a cap above its target, or when they had time enough."""
+        until_s = self._clock.monotonic() + settings.switch.deadline_s
+        while outcome.kind is OutcomeKind.UNKNOWN and self._clock.monotonic() < until_s:
+            await self._clock.sleep(_LOOK_S)
+            state = await host.state()
+            kind, detail = verdict(decision, before, state)
+            outcome = replace(outcome, kind=kind, detail=detail, enforced=Configuration(state.enforced))
         return outcome
 
 
