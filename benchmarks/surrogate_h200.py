@@ -4,10 +4,11 @@
 
 Both files are raw measurements by `benchmarks.gpu.surrogate_trials`, committed in `benchmarks/measurements/`; this
 command computes on them and needs no GPU. The surrogates are fitted to the training session as the daemon would fit
-them, and asked for each held-out configuration under its load. What was measured of one is the mean of its three
-windows; R2 and MAPE are on those means, on the quantity's own scale. The 95 % intervals are for one outcome, so each
-window counts for their coverage. Beside them: a ridge regression of the logarithm on the same inputs, the training's
-mean, and the R2 that a perfect model would reach against means as noisy as these.
+them, and asked for each held-out configuration under its load. What was measured of one is the median of its three
+windows, so that one which the host disturbed does not count; R2 and MAPE are on those medians, on the quantity's own
+scale. The 95 % intervals are for one outcome, so each window counts for their coverage. Beside them: a ridge regression
+of the logarithm on the same inputs, the training's mean, and the R2 that a perfect model would reach against medians as
+noisy as these.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean, median, variance
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,9 @@ TARGETS = {Quantity.THROUGHPUT: (0.98, 0.04), Quantity.ENERGY: (0.95, 0.05)}
 NAMES = {Quantity.THROUGHPUT: "saturated throughput", Quantity.ENERGY: "energy per output token"}
 UNITS = {Quantity.THROUGHPUT: "tokens/s", Quantity.ENERGY: "J"}
 
+#: Variance of the median of so many normal values, as a share of theirs (David and Nagaraja 2003, Order Statistics).
+VARIANCE_OF_MEDIAN = {1: 1.0, 2: 0.5, 3: 0.4487}
+
 Array = NDArray[np.float64]
 
 
@@ -62,9 +66,9 @@ class HeldOut:
     ridge: float
 
     @property
-    def mean(self) -> float:
+    def median(self) -> float:
         """Of its windows."""
-        return fmean(self.windows)
+        return median(self.windows)
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -95,6 +99,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         f"{held_out['runs'][0]['began']}; {held_out['seconds']['rate_window']:g} s and "
         f"{held_out['seconds']['saturated_window']:g} s a window.",
         "Energy is of the GPU's own counter, and includes prefill and idle energy at the trial's arrival rate.",
+        f"Knobs: {', '.join(f'{knob.name} ({knob.tier.value})' for knob in space.knobs)}.",
     ]
     if own.faults:
         notes.append(f"Of themselves they say that they are not to be trusted: {'; '.join(own.faults)}.")
@@ -183,12 +188,13 @@ def judge(
 
 
 def features(trials: Sequence[Trial], space: ConfigurationSpace) -> Array:
-    """Logarithms of counts and of the rate, everything else as it is, and a one."""
+    """Logarithms of counts and of the rate, a name's place among its values, all else as it is, and a one."""
     rows = []
     for trial in trials:
         row = [1.0, math.log(trial.context.arrival_rate_rps)]
         for knob in space.knobs:
-            value = float(trial.configuration[knob.name])
+            found = trial.configuration[knob.name]
+            value = float(knob.values.index(found)) if isinstance(found, str) else float(found)
             row.append(math.log2(value) if isinstance(knob.values[-1], int) and value >= 1 and value != 1 else value)
         rows.append(row)
     return np.array(rows, dtype=np.float64)
@@ -204,20 +210,20 @@ def ridge(inputs: Array, targets: Array) -> Array:
 def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[float]) -> list[Row]:
     """R2 and error against their targets, coverage, and what they stand beside."""
     name, (least_r2, most_error) = NAMES[quantity], TARGETS[quantity]
-    means = [each.mean for each in judged]
-    medians = [each.estimate.median for each in judged]
+    measured = [each.median for each in judged]
+    foretold = [each.estimate.median for each in judged]
     inside = [each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows]
     coverage = fmean(inside)
     return [
-        at_least(f"{name}: R2 on held-out configurations", r2(means, medians), least_r2),
-        at_most(f"{name}: mean absolute error", mape(means, medians), most_error),
+        at_least(f"{name}: R2 on held-out configurations", r2(measured, foretold), least_r2),
+        at_most(f"{name}: mean absolute error", mape(measured, foretold), most_error),
         Row(f"{name}: windows inside their 95 % interval", coverage, "", "0.93 to 0.98", 0.93 <= coverage <= 0.98),
         shown(f"{name}: R2 of a perfect model, by the windows' noise", ceiling(judged)),
-        shown(f"{name}: R2 of ridge regression", r2(means, [each.ridge for each in judged])),
-        shown(f"{name}: error of ridge regression", mape(means, [each.ridge for each in judged])),
-        shown(f"{name}: R2 of the training's mean", r2(means, [fmean(training)] * len(means))),
-        shown(f"{name}: least measured", min(means), UNITS[quantity]),
-        shown(f"{name}: most measured", max(means), UNITS[quantity]),
+        shown(f"{name}: R2 of ridge regression", r2(measured, [each.ridge for each in judged])),
+        shown(f"{name}: error of ridge regression", mape(measured, [each.ridge for each in judged])),
+        shown(f"{name}: R2 of the training's mean", r2(measured, [fmean(training)] * len(measured))),
+        shown(f"{name}: least measured", min(measured), UNITS[quantity]),
+        shown(f"{name}: most measured", max(measured), UNITS[quantity]),
     ]
 
 
@@ -234,12 +240,12 @@ def mape(measured: Sequence[float], foretold: Sequence[float]) -> float:
 
 
 def ceiling(judged: Sequence[HeldOut]) -> float | None:
-    """R2 of a model that knows each true value, against means of few noisy windows; None without repetitions."""
+    """R2 of a model that knows each true value, against medians of few noisy windows; None without repetitions."""
     repeated = [each for each in judged if len(each.windows) > 1]
     if not repeated:
         return None
-    noise = fmean(variance(each.windows) / len(each.windows) for each in repeated)
-    return 1 - noise / variance([each.mean for each in judged])
+    noise = fmean(variance(each.windows) * VARIANCE_OF_MEDIAN[len(each.windows)] for each in repeated)
+    return 1 - noise / variance([each.median for each in judged])
 
 
 def name_of(key: str) -> str:
