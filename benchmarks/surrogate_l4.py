@@ -20,7 +20,8 @@ from rich.console import Console
 
 from benchmarks.harness import command
 from benchmarks.harness.rows import Row, at_least, shown
-from benchmarks.harness.seed_trials import ARMS, CANONICAL, CONTEXT, SPACE, is_allowed, seed_trials
+from benchmarks.harness.seed_trials import CANONICAL, CONTEXT, SPACE, is_allowed, seed_trials
+from benchmarks.harness.two_arms import ARMS, NAMES, TwoArms
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.surrogate import (
     OBJECTIVES,
@@ -29,7 +30,6 @@ from reconfigure_policies.surrogate import (
     Trial,
     estimate_of,
     fit,
-    hypervolume,
     quality,
 )
 from reconfigure_policies.surrogate.assessment import noise_ceiling, r_squared, ridge
@@ -39,8 +39,6 @@ OPTIONS = FitOptions(canonical=CANONICAL)
 
 #: The study's: tokens per second and joules per token.
 REFERENCE = (200.0, 2.0)
-
-NAMES = {Quantity.THROUGHPUT: "throughput", Quantity.ENERGY: "energy"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +83,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             for quantity in OBJECTIVES
             for row in quality_rows(quantity, "continuous", found["continuous"][quantity])
         ]
-        rows += await asyncio.to_thread(across_rows, trials)
-        rows += [row for arm in ARMS for row in budget_rows(arm, trials[arm])]
+        rows += await asyncio.to_thread(TwoArms(trials, SPACE, CONTEXT, REFERENCE, OPTIONS).rows)
     rows += await asyncio.to_thread(feasibility_rows, trials["discrete"])
     return command.Findings(
         rows=rows,
@@ -154,35 +151,6 @@ def quality_rows(quantity: Quantity, arm: str, found: LeftOut) -> list[Row]:
         shown(f"{what}, mean absolute error", 100 * found.mape, "%"),
         shown(f"{what}, root mean squared error", found.rmse, "tokens/s" if name == "throughput" else "J/token"),
         shown(f"{what}, share inside 95 % intervals", 100 * found.coverage, "%"),
-    ]
-
-
-def across_rows(trials: dict[str, list[Trial]]) -> list[Row]:
-    """Each arm as a foreteller of the other's configurations that it did not try."""
-    rows = []
-    for arm, other in (ARMS, ARMS[::-1]):
-        surrogates = fit(trials[arm], SPACE, OPTIONS)
-        encoding = encoding_of(SPACE, [CONTEXT], CANONICAL)
-        tried = {encoding.effective(trial.configuration) for trial in trials[arm]}
-        held_out = [t for t in trials[other] if t.measured and encoding.effective(t.configuration) not in tried]
-        forecasts = surrogates.forecast([trial.configuration for trial in held_out], CONTEXT)
-        for quantity in OBJECTIVES:
-            estimates = [each for f in forecasts if (each := estimate_of(f, quantity)) is not None]
-            values = [trial.measured[quantity].value for trial in held_out]
-            inside = [e.low <= value <= e.high for e, value in zip(estimates, values, strict=True)]
-            errors = [abs(e.median / value - 1) for e, value in zip(estimates, values, strict=True)]
-            what = f"{arm} arm on the other's configurations: {NAMES[quantity]}"
-            rows.append(shown(f"{what}, mean absolute error", 100 * float(np.mean(errors)), "%"))
-            rows.append(shown(f"{what}, share inside 95 % intervals", 100 * float(np.mean(inside)), "%"))
-    return rows
-
-
-def budget_rows(arm: str, trials: list[Trial]) -> list[Row]:
-    """What forty trials of one arm found."""
-    points = [[trial.measured[quantity].value for quantity in OBJECTIVES] for trial in trials if trial.measured]
-    return [
-        shown(f"{arm}: hypervolume of its forty trials", hypervolume(points, REFERENCE, OBJECTIVES)),
-        shown(f"{arm}: trials that could not run", len(trials) - len(points)),
     ]
 
 

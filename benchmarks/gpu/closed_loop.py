@@ -22,10 +22,12 @@ from rich.console import Console
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.gpu.server import ENVIRON
 from benchmarks.gpu.surrogate_trials import PINNED, SHARED
-from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
+from benchmarks.gpu.trial_design import HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
 from reconfigure_daemon.tuning import TuneRequest
+
+COLD_KNOB = {"enforce_eager": [False, True]}
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:

@@ -21,8 +21,6 @@ from reconfigure_policies.surrogate import Canonical, Measured, Quantity, Trial
 #: Set it to a folder of trials that is elsewhere.
 VARIABLE = "RECONFIGURE_SEED_DATA"
 
-ARMS = ("discrete", "continuous")
-
 #: A thousand questions of OpenOrca, a hundred of them at once, answered at temperature 0.8.
 CONTEXT = WorkloadContext(arrival_rate_rps=100.0, prompt_tokens=300.0, output_tokens=67.0)
 

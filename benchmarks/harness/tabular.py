@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness.seed_trials import ARMS, CANONICAL, CONTEXT, SPACE, enumeration, is_allowed, seed_trials
+from benchmarks.harness.seed_trials import CANONICAL, CONTEXT, SPACE, enumeration, is_allowed, seed_trials
+from benchmarks.harness.two_arms import ARMS
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.surrogate import OBJECTIVES, Measured, Quantity, Trial, hypervolume
 

@@ -1,10 +1,11 @@
 """What surrogates are judged by is fixed in advance, and the held-out set is held out."""
 
 from collections import Counter
+from itertools import groupby
 
 import pytest
 
-from benchmarks.gpu.trial_design import CARRIED_RPS_PER_SEQUENCE, HOT_KNOBS, design
+from benchmarks.gpu.trial_design import CARRIED_RPS_PER_SEQUENCE, COLD_KNOB, HOT_KNOBS, design
 
 
 def knobs(trial):
@@ -27,16 +28,17 @@ def test_a_core_boots_once_and_every_value_is_measured(session, configurations, 
     planned = design(session)
     assert len(planned) == len({trial.key for trial in planned}) == trials
     assert len({knobs(trial) for trial in planned}) == configurations
-    cores = [trial.cold["enforce_eager"] for trial in planned]
-    assert cores == sorted(cores)
-    for core in (False, True):
+    (cold, cores), = COLD_KNOB.items()  # fmt: skip
+    assert [value for value, _ in groupby(trial.cold[cold] for trial in planned)] == list(cores)
+    for core in cores:
         for name, values in HOT_KNOBS.items():
-            assert {trial.hot[name] for trial in planned if trial.cold["enforce_eager"] is core} == set(values)
+            assert {trial.hot[name] for trial in planned if trial.cold[cold] == core} == set(values)
 
 
 def test_held_out_configurations_are_measured_in_three_interleaved_rounds():
     """No configuration comes a second time before every other one of its core has come once."""
-    first_core = [trial for trial in design("held_out") if not trial.cold["enforce_eager"]]
+    (cold, (first, _)), = COLD_KNOB.items()  # fmt: skip
+    first_core = [trial for trial in design("held_out") if trial.cold[cold] == first]
     rounds = [first_core[start : start + 12] for start in (0, 12, 24)]
     assert all(Counter(trial.name for trial in each).most_common(1)[0][1] == 1 for each in rounds)
 
@@ -44,7 +46,7 @@ def test_held_out_configurations_are_measured_in_three_interleaved_rounds():
 def test_no_load_is_beyond_what_its_configuration_carries():
     """Past capacity there is no steady state whose joules would mean anything."""
     for trial in (*design("training"), *design("held_out")):
-        carried = CARRIED_RPS_PER_SEQUENCE[trial.cold["enforce_eager"]] * trial.hot["max_num_seqs"]
+        carried = CARRIED_RPS_PER_SEQUENCE * trial.hot["max_num_seqs"]
         assert trial.arrival_rate_rps <= carried
 
 
