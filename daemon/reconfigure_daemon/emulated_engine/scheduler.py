@@ -181,7 +181,13 @@ class EmulatedScheduler:
         return inf
 
     def _decode_due_s(self) -> float:
-        return self._last_decode_s + self.knobs.pacing_interval_s
+        """When the next step that decodes may start: one interval after the last."""
+        return self._last_decode_s + self._pace_s()
+
+    def _pace_s(self) -> float:
+        """The interval, and none while somebody waits who cannot start: what the batch finishes is what makes room."""
+        is_stuck = self._queues.first_waiting() is not None and not self._has_prefill()
+        return 0.0 if is_stuck else self.knobs.pacing_interval_s
 
     def _has_prefill(self) -> bool:
         if self._queues.decoding >= self.knobs.max_num_batched_tokens:
@@ -271,7 +277,7 @@ class EmulatedScheduler:
             self.model.kv_read_s_per_token,
             queues.kv_tokens,
             queues.decoding,
-            self.knobs.pacing_interval_s,
+            self._pace_s(),
         )
         steps = run.steps_until(min(until_s, queues.next_arrival_s()), end_step - self.step)
         if steps == 0:

@@ -72,14 +72,21 @@ def test_pacing_saves_energy_at_low_load(rate_rps):
     assert per_token_j[-1] < 0.65 * per_token_j[0]
 
 
-def test_pacing_past_capacity_makes_the_queue_grow():
-    """An interval that the running cap cannot afford serves less than arrives."""
-    knobs = SchedulerKnobs(max_num_seqs=16, pacing_interval_s=0.045)
-    scheduler = EmulatedScheduler(EngineModel(), knobs)
-    for index in range(300):
-        scheduler.submit(Arrival(str(index), index / 10, 512, 128))
-    scheduler.advance(30.0)
-    assert scheduler.totals().waiting > 100
+def test_a_full_engine_is_not_paced():
+    """Who waits for a place makes the batch go on, as in the engine: the cap serves what it serves without a pace."""
+
+    def served_at(pacing_interval_s):
+        knobs = SchedulerKnobs(max_num_seqs=16, pacing_interval_s=pacing_interval_s)
+        scheduler = EmulatedScheduler(EngineModel(), knobs)
+        for index in range(300):
+            scheduler.submit(Arrival(str(index), index / 10, 512, 128))
+        scheduler.advance(30.0)
+        return scheduler.totals()
+
+    paced, unpaced = served_at(0.045), served_at(0.0)
+    assert paced.waiting <= 1
+    assert paced.finished >= unpaced.finished - 16  # a pace that the cap cannot afford fills the batch, and no more
+    assert paced.iterations < 0.8 * unpaced.iterations
 
 
 def test_energy_per_token_falls_with_load():
