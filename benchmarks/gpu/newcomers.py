@@ -52,7 +52,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         for number in range(1 if arguments.quick else arguments.repeats):
             runs = []
             for pace_s in (0, arguments.pace, 0):
-                await daemon.apply({"pacing_interval_s": pace_s, "prefix_cache_reading": False})
+                await daemon.move_to({"pacing_interval_s": pace_s, "prefix_cache_reading": False})
                 runs.append(await replayed(daemon, requests, arguments.engine))
                 failed += failures(runs[-1])
             first, paced, second = runs

@@ -43,7 +43,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     async with Daemon(arguments.engine, model, engine_changes(PACES_S, sections=sections)) as daemon:
         for number in range(-1, 1 if arguments.quick else arguments.repeats):
             for arm in ARMS[:: 1 if number % 2 else -1]:
-                await daemon.apply({knob: FASTEST[knob] for knob in HOT})
+                await daemon.move_to({knob: FASTEST[knob] for knob in HOT})
                 await daemon.intend({"kind": "resume" if arm == "governed" else "pause"})
                 began_s, used_s = time.monotonic(), daemon.controller_worked_s()
                 run = await through_the_queue(arguments, daemon.engine_url, number, arm)

@@ -49,7 +49,7 @@ from benchmarks.gpu.random_model import write_random_model
 from benchmarks.gpu.server import ENVIRON
 from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS, Trial, design
 from benchmarks.harness.command import allow_many_streams, until
-from benchmarks.harness.daemon import Daemon, applied
+from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import EnergyTrack
 from benchmarks.harness.machine import commit, describe_machine, gpus, versions
 from benchmarks.harness.processes import ServerFailed
@@ -162,7 +162,7 @@ class Bench:
 
     async def measure(self, trial: Trial) -> dict[str, Any]:
         """Both windows of a trial."""
-        await self.move_to(trial.hot)
+        await self.daemon.move_to(trial.hot)
         at_once = min(self._steady(trial), trial.hot["max_num_seqs"])
         paced = chain(self._begun(at_once), self._arrivals(trial))
         async with offered_load(paced, self.target) as tally:
@@ -227,17 +227,6 @@ class Bench:
             "failed": tally.failed,
             "fault": tally.fault,
         }
-
-    async def move_to(self, changes: dict[str, Any]) -> None:
-        """Set knobs as an operator would.
-
-        Raises:
-            ServerFailed: if the daemon did not, in its words.
-        """
-        result = await self.daemon.apply(changes)
-        if not applied(result):
-            outcome = result.decision.outcome if result.decision else None
-            raise ServerFailed(f"{changes} was not applied: {outcome.detail if outcome else result}")
 
     async def empty(self) -> None:
         """Wait until nothing runs any more."""
@@ -317,7 +306,7 @@ async def run(session: Session) -> int:
 async def boot(session: Session, laboratory: Bench, trial: Trial) -> None:
     """Move to the core of a trial and let it run warm."""
     began_s = time.monotonic()
-    await laboratory.move_to(trial.cold)
+    await laboratory.daemon.move_to(trial.cold)
     host = await laboratory.daemon.host()
     boot_s = host.deployment.boot_s if host.deployment else None
     session.record["runs"][-1]["boots_s"].append({"cold": trial.cold, "boot_s": boot_s})

@@ -165,12 +165,12 @@ async def compare(
             # There in one round and back in the next: fewer boots, and drift evens out.
             there = list(enumerate(configurations.items()))
             for place, (name, configuration) in reversed(there) if number % 2 else there:
-                await daemon.apply(configuration)
+                await daemon.move_to(configuration)
                 seed = 1_000_000 + 10 * number + place
                 trial = await measuring.trial(client, Configuration(configuration), offered, seed)
                 found[name].append(trial)
                 console.print(f"  round {number + 1} {name}: {measured_of(trial)}")
-        await daemon.apply(session.restore)
+        await daemon.move_to(session.restore)
     finally:
         await client.close()
         meter.close()

@@ -209,6 +209,17 @@ class Daemon:
         """What `reconfigure apply` does."""
         return await self.intend({"kind": "apply", "changes": dict(changes)}, on_progress)
 
+    async def move_to(self, changes: Mapping[str, Any]) -> None:
+        """Set knobs as an operator would, and see to it that they hold.
+
+        Raises:
+            ServerFailed: if they do not, in the daemon's words.
+        """
+        result = await self.apply(dict(changes))
+        if not applied(result):
+            outcome = result.decision.outcome if result.decision else None
+            raise ServerFailed(f"{dict(changes)} was not applied: {outcome.detail if outcome else result}")
+
     async def target(self, seed: int = 0, keep_output: bool = False) -> Target:
         """The engine as the load generator sees it."""
         served = await ask_served_model(self.engine_url)
