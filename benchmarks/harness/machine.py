@@ -55,13 +55,13 @@ def cpu_model() -> str:
 
 
 def gpus() -> list[dict[str, str | None]]:
-    """Name and driver of each visible NVIDIA GPU, empty without any."""
+    """Name, driver and UUID of each visible NVIDIA GPU, empty without any."""
     try:
         found = Gpus(os.environ)
     except GpusUnavailable:
         return []
     try:
-        return [{"name": gpu.name, "driver": gpu.driver_version} for gpu in found.facts()]
+        return [{"name": gpu.name, "driver": gpu.driver_version, "uuid": gpu.uuid} for gpu in found.facts()]
     finally:
         found.close()
 
