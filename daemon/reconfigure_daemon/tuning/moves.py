@@ -62,12 +62,15 @@ class Moves:
         self, host: EngineHost, settings: Settings, decision: Decision, before: Configuration, outcome: Outcome
     ) -> Outcome:
         """The outcome once the requests have ended that keep a cap above its target, or when they had time enough."""
-        until_s = self._clock.monotonic() + settings.switch.deadline_s
-        while outcome.kind is OutcomeKind.UNKNOWN and self._clock.monotonic() < until_s:
+        took_s, began_s = outcome.duration_s, self._clock.monotonic()
+        while outcome.kind is OutcomeKind.UNKNOWN and outcome.duration_s - took_s < settings.switch.deadline_s:
             await self._clock.sleep(_LOOK_S)
             state = await host.state()
             kind, detail = verdict(decision, before, state)
-            outcome = replace(outcome, kind=kind, detail=detail, enforced=Configuration(state.enforced))
+            duration_s = took_s + self._clock.monotonic() - began_s
+            outcome = replace(
+                outcome, kind=kind, detail=detail, enforced=Configuration(state.enforced), duration_s=duration_s
+            )
         return outcome
 
 
