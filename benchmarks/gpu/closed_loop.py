@@ -21,41 +21,37 @@ from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.surrogate_trials import PINNED, SHARED
-from benchmarks.gpu.trial_design import HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
+from benchmarks.gpu.surrogate_trials import LENGTHS, SHARED
+from benchmarks.gpu.trial_design import WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
 from reconfigure_daemon.tuning import TuneRequest
 
-COLD_KNOB = {"enforce_eager": [False, True]}
+#: It boots in seconds, so that more trials fit; here nothing is foretold that the host's processors could spoil.
+COLD_KNOB = {"enforce_eager": (False, True)}
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """The whole loop."""
     os.environ.update(ENVIRON)
     model = write_random_model(Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")) / "model")
-    knobs = PINNED | {name: list(values) for name, values in (HOT_KNOBS | COLD_KNOB).items()}
-    start = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "pacing_interval_s": 0.0, "enforce_eager": False,
-             "block_size": 16, "long_prefill_token_threshold": 0}  # fmt: skip
-    default = {name: values[0] for name, values in knobs.items()} | start
-    request = TuneRequest(
-        trials=10 if arguments.quick else arguments.trials,
-        lengths=[(PROMPT_TOKENS, OUTPUT_TOKENS)],
-        arrival_rate_rps=arguments.rate,
-        settle_s=1.0,
-        window_s=4.0,
-        saturated_s=2.0,
-    )
+    request = session_of(10 if arguments.quick else arguments.trials, arguments.rate)
     changes: dict[str, Any] = {
+        **settings_of(COLD_KNOB, WIDEST),
         "engine": {"arguments": SHARED},
-        "space": {name: {"values": values, "default": default[name]} for name, values in knobs.items()},
-        "objectives": dict.fromkeys(("energy", "throughput", "balanced"), start),
         "monitoring": WINDOWS,
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }
     rounds = 1 if arguments.quick else arguments.rounds
     plan = Plan(changes, str(model), request, rounds, replay_rps=arguments.rate)
     return await closed_loop(plan, arguments.engine, console)
+
+
+def session_of(trials: int, rate_rps: float) -> TuneRequest:
+    """A session with short windows: what a GPU does in seconds is steady."""
+    return TuneRequest(
+        trials=trials, lengths=LENGTHS, arrival_rate_rps=rate_rps, settle_s=1.0, window_s=4.0, saturated_s=2.0
+    )
 
 
 def main() -> int:

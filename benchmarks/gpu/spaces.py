@@ -12,7 +12,6 @@ two behave here, not which is better in general: that is what `benchmarks.optimi
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -20,19 +19,17 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.random_model import write_random_model
-from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.surrogate_trials import PINNED, SHARED, SMALL_SPACE
-from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS
+from benchmarks.gpu.closed_loop import session_of
+from benchmarks.gpu.server import model_folder, use_environment
+from benchmarks.gpu.surrogate_trials import SHARED
+from benchmarks.gpu.trial_design import COLD_KNOB, WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import tune
 from benchmarks.harness.daemon import Daemon
-from benchmarks.harness.machine import gpus
 from benchmarks.harness.rows import Row, exactly
 from benchmarks.harness.two_arms import ARMS, TwoArms
 from reconfigure_daemon.control_api.tuning_messages import TuningView
 from reconfigure_daemon.settings import Settings
-from reconfigure_daemon.tuning import TuneRequest
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 
@@ -42,25 +39,15 @@ REFERENCE = (500.0, 2.0)
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """A session of each kind."""
-    os.environ.update(ENVIRON)
-    model = arguments.model
-    if gpus():
-        model = str(write_random_model(Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")) / "model"))
-    cold = COLD_KNOB if gpus() else SMALL_SPACE
-    knobs = PINNED | {name: list(values) for name, values in (HOT_KNOBS | dict(cold)).items()}
-    start = {name: values[0] for name, values in knobs.items()}
-    start |= {"max_num_seqs": 256, "max_num_batched_tokens": 8192}
+    use_environment()
+    model = model_folder(arguments.engine, Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")))
     changes: dict[str, Any] = {
-        "engine": {"arguments": SHARED if gpus() else {}},
-        "space": {name: {"values": values, "default": start[name]} for name, values in knobs.items()},
-        "objectives": dict.fromkeys(("energy", "throughput", "balanced"), start),
+        **settings_of(COLD_KNOB, WIDEST),
+        "engine": {"arguments": SHARED},
         "governor": {"enabled": False},
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }
-    request = TuneRequest(
-        trials=6 if arguments.quick else arguments.trials, lengths=[(PROMPT_TOKENS, OUTPUT_TOKENS)],
-        arrival_rate_rps=arguments.rate, settle_s=1.0, window_s=4.0, saturated_s=2.0,
-    )  # fmt: skip
+    request = session_of(6 if arguments.quick else arguments.trials, arguments.rate)
     sessions: dict[str, TuningView] = {}
     for arm in ARMS:
         console.print(f"{arm}:")

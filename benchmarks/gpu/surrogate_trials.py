@@ -17,8 +17,7 @@ cores for training, 8 of them twice; 24 others held out, three times each, inter
 With two boots of about a minute each training takes about 11 minutes and the held-out session, whose kernels are
 compiled by then, about 12. Both stop by themselves before `--budget` seconds are over, and write `--output` after every
 trial: the same command goes on where it stopped (in fresh cores, which the file records). `--resume FILE` goes on from
-a file that lies elsewhere. Both sessions should be of one card: two of the same model drew 534 and 467 W at one load
-(docs/decisions/0014).
+a file that lies elsewhere. Both sessions should be of one card, whose UUID each run records: docs/decisions/0014.
 
 Without a GPU it runs on vLLM for CPUs (`--stretch 10 --quick`), or with `--engine emulated`, to see that it works;
 those files say so, and block_size is then the knob that needs a new core.
@@ -47,7 +46,7 @@ from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.trial_design import COLD_KNOB, HOT_KNOBS, OUTPUT_TOKENS, PROMPT_TOKENS, Trial, design
+from benchmarks.gpu.trial_design import COLD_KNOB, OUTPUT_TOKENS, PROMPT_TOKENS, WIDEST, Trial, design, settings_of
 from benchmarks.harness.command import allow_many_streams, until
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import EnergyTrack
@@ -78,8 +77,6 @@ STEP_S = 0.007  # roughly: only to begin near the steady state
 BOOTS_S = (60.0, 60.0)
 SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
           "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-7b-shape"}  # fmt: skip
-#: Knobs of the shipped space that the design does not vary.
-PINNED: dict[str, list[Any]] = {"long_prefill_token_threshold": [0], "prefix_cache_reading": [True], "block_size": [16]}
 SMALL_SPACE: dict[str, list[Any]] = {"block_size": [32, 64]}
 
 
@@ -311,8 +308,7 @@ async def boot(session: Session, laboratory: Bench, trial: Trial) -> None:
     boot_s = host.deployment.boot_s if host.deployment else None
     session.record["runs"][-1]["boots_s"].append({"cold": trial.cold, "boot_s": boot_s})
     session.say(f"core {trial.cold} after {time.monotonic() - began_s:.1f} s (its boot took {boot_s:.1f} s)")
-    widest = {knob: values[-1] for knob, values in HOT_KNOBS.items()} | {"pacing_interval_s": 0.0}
-    await laboratory.measure(Trial("warm-up", 0, trial.cold, widest, 20.0))
+    await laboratory.measure(Trial("warm-up", 0, trial.cold, WIDEST, 20.0))
 
 
 def in_words(trial: Trial, measured: dict[str, Any], number: int, of: int) -> str:
@@ -329,12 +325,9 @@ def in_words(trial: Trial, measured: dict[str, Any], number: int, of: int) -> st
 @asynccontextmanager
 async def bench(session: Session) -> AsyncIterator[Bench]:
     """The daemon on its first core, with the knobs of the design as its space."""
-    knobs = PINNED | {name: list(values) for name, values in (HOT_KNOBS | dict(session.cold_knob)).items()}
-    start = {name: values[0] for name, values in knobs.items()} | session.left[0].cold
     changes = {
+        **settings_of(session.cold_knob, session.left[0].cold),
         "engine": {"arguments": SHARED if gpus() else {}},
-        "space": {name: {"values": values, "default": values[0]} for name, values in knobs.items()},
-        "objectives": dict.fromkeys(("energy", "throughput", "balanced"), start),
         "governor": {"enabled": False},
     }
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-trials-"))

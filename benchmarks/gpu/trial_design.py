@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,13 @@ HOT_KNOBS: dict[str, Sequence[Any]] = {
     "max_num_batched_tokens": (512, 1024, 2048, 4096, 8192),
     "pacing_interval_s": (0.0, 0.01, 0.015, 0.02, 0.03),
 }
+#: Knobs of the shipped space that no design varies.
+PINNED: dict[str, Sequence[Any]] = {
+    "long_prefill_token_threshold": (0,), "prefix_cache_reading": (True,), "block_size": (16,)
+}  # fmt: skip
+#: Close to vLLM's own defaults.
+WIDEST: dict[str, Any] = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "pacing_interval_s": 0.0}
+
 LOWEST_RATE_RPS, HIGHEST_RATE_RPS = 4.0, 60.0
 
 #: Arrivals a second that each place in the batch carries for sure: past its capacity an engine has no steady state.
@@ -48,6 +55,21 @@ class Trial:
     def key(self) -> str:
         """What a resumed session goes by."""
         return f"{self.name}/{self.round}"
+
+
+def settings_of(cold_knob: Mapping[str, Sequence[Any]], start: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of the settings: the design's knobs as the space, and every objective at the same start.
+
+    Args:
+        cold_knob: the one that needs a new core.
+        start: its values; a knob that it leaves out has its first.
+    """
+    knobs = {name: list(values) for name, values in {**PINNED, **HOT_KNOBS, **cold_knob}.items()}
+    default = {name: values[0] for name, values in knobs.items()} | dict(start)
+    return {
+        "space": {name: {"values": values, "default": default[name]} for name, values in knobs.items()},
+        "objectives": dict.fromkeys(("energy", "throughput", "balanced"), default),
+    }
 
 
 def design(session: str, cold_knob: dict[str, Sequence[Any]] | None = None) -> list[Trial]:

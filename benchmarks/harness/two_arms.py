@@ -10,15 +10,7 @@ import numpy as np
 from benchmarks.harness.rows import Row, shown
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.forecast import WorkloadContext
-from reconfigure_policies.surrogate import (
-    OBJECTIVES,
-    FitOptions,
-    Quantity,
-    Trial,
-    estimate_of,
-    fit,
-    hypervolume,
-)
+from reconfigure_policies.surrogate import OBJECTIVES, FitOptions, Quantity, Trial, estimate_of, fit, hypervolume
 from reconfigure_policies.surrogate.encoding import encoding_of
 
 #: The space's own values, and points between them.

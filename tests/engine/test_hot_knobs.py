@@ -47,7 +47,7 @@ async def test_a_knob_that_waited_for_running_requests_is_enforced_when_they_are
     assert (result.target["max_num_batched_tokens"], result.enforced["max_num_batched_tokens"]) == (4, 6)
     for request in running:
         request.cancel()
-    await until(lambda: _is_idle(host))
+    await until(lambda: _holds(host, 0))
     assert (await host.state()).enforced["max_num_batched_tokens"] == 4
     await host.set_knobs(max_num_batched_tokens=256)
 
@@ -57,10 +57,6 @@ async def _run(host, requests):
     totals = (await commands.telemetry(0)).totals
     await commands.close()
     return totals.running == requests
-
-
-async def _is_idle(host):
-    return (await host.state()).live_requests == 0
 
 
 async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hurry_it(host):
@@ -115,7 +111,7 @@ async def _finished_after(commands, sequence):
 async def test_a_hot_knob_does_not_wait_for_a_long_step(host):
     """While steps that prefill take their time, a change is enforced in a fraction of one, and it is felt."""
     prompts = [asyncio.create_task(completion(host, prompt_of(30 + i, 1500), 4)) for i in range(3)]
-    await until(lambda: _is_waiting(host))
+    await until(lambda: _holds(host, 3))
     spent_s = []
     for budget in (128, 256, 128, 256):
         begun = time.monotonic()
@@ -126,5 +122,5 @@ async def test_a_hot_knob_does_not_wait_for_a_long_step(host):
     assert [len(outputs[0]) for outputs, _ in await asyncio.gather(*prompts)] == [4] * 3
 
 
-async def _is_waiting(host):
-    return (await host.state()).live_requests == 3
+async def _holds(host, requests):
+    return (await host.state()).live_requests == requests
