@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ from statistics import fmean, median, variance
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.gpu.trial_design import HOT_KNOBS
@@ -36,17 +34,17 @@ from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
 from reconfigure_policies.domain.forecast import Estimate, WorkloadContext
 from reconfigure_policies.surrogate import FitOptions, Measured, Quantity, Trial, estimate_of, fit, quality
+from reconfigure_policies.surrogate.assessment import r_squared, ridge
+from reconfigure_policies.surrogate.encoding import Encoding, encoding_of
+from reconfigure_policies.surrogate.gaussian_process import Array
 
 MEASUREMENTS = PROJECT / "benchmarks" / "measurements" / "surrogate_h200"
-RIDGE = 0.01
 TARGETS = {Quantity.THROUGHPUT: (0.98, 0.04), Quantity.ENERGY: (0.95, 0.05)}
 NAMES = {Quantity.THROUGHPUT: "saturated throughput", Quantity.ENERGY: "energy per output token"}
 UNITS = {Quantity.THROUGHPUT: "tokens/s", Quantity.ENERGY: "J"}
 
 #: Variance of the median of so many normal values, as a share of theirs (David and Nagaraja 2003, Order Statistics).
 VARIANCE_OF_MEDIAN = {1: 1.0, 2: 0.5, 3: 0.4487}
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -175,68 +173,50 @@ def judge(
     windows: dict[str, list[Trial]] = defaultdict(list)
     for key, trial in held_out.items():
         windows[name_of(key)].append(trial)
-    targets = np.log([trial.measured[quantity].value for trial in training])
-    weights = ridge(features(training, space), targets)
+    encoding = encoding_of(space, [trial.context for trial in training], FitOptions().canonical)
+    logarithms = np.log([trial.measured[quantity].value for trial in training])
     judged = []
     for name, trials in sorted(windows.items()):
         (forecast,) = surrogates.forecast([trials[0].configuration], trials[0].context)
         estimate = estimate_of(forecast, quantity)
         assert estimate is not None, "both quantities were measured"
         values = tuple(trial.measured[quantity].value for trial in trials)
-        judged.append(HeldOut(name, values, estimate, float(np.exp(features(trials[:1], space) @ weights)[0])))
+        (linear,) = np.exp(ridge(columns(training, encoding), logarithms, columns(trials[:1], encoding)))
+        judged.append(HeldOut(name, values, estimate, float(linear)))
     return judged
 
 
-def features(trials: Sequence[Trial], space: ConfigurationSpace) -> Array:
-    """Logarithms of counts and of the rate, a name's place among its values, all else as it is, and a one."""
-    rows = []
-    for trial in trials:
-        row = [1.0, math.log(trial.context.arrival_rate_rps)]
-        for knob in space.knobs:
-            found = trial.configuration[knob.name]
-            value = float(knob.values.index(found)) if isinstance(found, str) else float(found)
-            row.append(math.log2(value) if isinstance(knob.values[-1], int) and value >= 1 and value != 1 else value)
-        rows.append(row)
-    return np.array(rows, dtype=np.float64)
-
-
-def ridge(inputs: Array, targets: Array) -> Array:
-    """Weights of a ridge regression; the one is not shrunk."""
-    penalty = RIDGE * len(inputs) * np.diag([0.0, *np.var(inputs[:, 1:], axis=0)])
-    weights, *_ = np.linalg.lstsq(inputs.T @ inputs + penalty, inputs.T @ targets, rcond=None)
-    return np.asarray(weights, dtype=np.float64)
+def columns(trials: Sequence[Trial], encoding: Encoding) -> Array:
+    """What the surrogates see of trials, as `assessment` gives it to the regression that they are held against."""
+    inputs, features = encoding.encode([trial.configuration for trial in trials], [trial.context for trial in trials])
+    return np.hstack([inputs, features[:, 1:]])
 
 
 def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[float]) -> list[Row]:
     """R2 and error against their targets, coverage, and what they stand beside."""
     name, (least_r2, most_error) = NAMES[quantity], TARGETS[quantity]
-    measured = [each.median for each in judged]
-    foretold = [each.estimate.median for each in judged]
+    measured = np.array([each.median for each in judged])
+    foretold = np.array([each.estimate.median for each in judged])
+    linear = np.array([each.ridge for each in judged])
+    mean = np.full(len(judged), fmean(training))
     inside = [each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows]
     coverage = fmean(inside)
     return [
-        at_least(f"{name}: R2 on held-out configurations", r2(measured, foretold), least_r2),
+        at_least(f"{name}: R2 on held-out configurations", r_squared(measured, foretold), least_r2),
         at_most(f"{name}: mean absolute error", mape(measured, foretold), most_error),
         Row(f"{name}: windows inside their 95 % interval", coverage, "", "0.93 to 0.98", 0.93 <= coverage <= 0.98),
         shown(f"{name}: R2 of a perfect model, by the windows' noise", ceiling(judged)),
-        shown(f"{name}: R2 of ridge regression", r2(measured, [each.ridge for each in judged])),
-        shown(f"{name}: error of ridge regression", mape(measured, [each.ridge for each in judged])),
-        shown(f"{name}: R2 of the training's mean", r2(measured, [fmean(training)] * len(measured))),
-        shown(f"{name}: least measured", min(measured), UNITS[quantity]),
-        shown(f"{name}: most measured", max(measured), UNITS[quantity]),
+        shown(f"{name}: R2 of ridge regression", r_squared(measured, linear)),
+        shown(f"{name}: error of ridge regression", mape(measured, linear)),
+        shown(f"{name}: R2 of the training's mean", r_squared(measured, mean)),
+        shown(f"{name}: least measured", float(measured.min()), UNITS[quantity]),
+        shown(f"{name}: most measured", float(measured.max()), UNITS[quantity]),
     ]
 
 
-def r2(measured: Sequence[float], foretold: Sequence[float]) -> float:
-    """Share of the variance that is foretold."""
-    centre = fmean(measured)
-    left = sum((m - f) ** 2 for m, f in zip(measured, foretold, strict=True))
-    return 1 - left / sum((m - centre) ** 2 for m in measured)
-
-
-def mape(measured: Sequence[float], foretold: Sequence[float]) -> float:
+def mape(measured: Array, foretold: Array) -> float:
     """Mean absolute error as a share of what was measured."""
-    return fmean(abs(m - f) / m for m, f in zip(measured, foretold, strict=True))
+    return float(np.abs(foretold / measured - 1).mean())
 
 
 def ceiling(judged: Sequence[HeldOut]) -> float | None:
