@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from benchmarks.gpu.trial_design import HOT_KNOBS
 from benchmarks.harness import command
 from benchmarks.harness.machine import PROJECT
 from benchmarks.harness.rows import Row, at_least, at_most, shown
@@ -120,14 +119,13 @@ def session_of(path: Path, session: str) -> dict[str, Any]:
 
 
 def space_of(session: dict[str, Any]) -> ConfigurationSpace:
-    """The design's knobs; without a GPU another one needs a new core."""
-    cold: dict[str, list[Any]] = {name: [] for name in session["trials"][0]["cold"]}
-    for trial in session["trials"]:
-        for name, value in trial["cold"].items():
-            if value not in cold[name]:
-                cold[name].append(value)
-    knobs = [Knob(name, Tier.COLD, tuple(values), values[0]) for name, values in cold.items()]
-    knobs += [Knob(name, Tier.HOT, tuple(values), values[0]) for name, values in HOT_KNOBS.items()]
+    """The knobs that a session varied, with the values that it measured; words in the order of their first trial."""
+    knobs = []
+    for tier in (Tier.COLD, Tier.HOT):
+        for name in session["trials"][0][tier.value]:
+            found = list(dict.fromkeys(trial[tier.value][name] for trial in session["trials"]))
+            values = tuple(found if isinstance(found[0], str) else sorted(found))
+            knobs.append(Knob(name, tier, values, values[0]))
     return ConfigurationSpace(tuple(knobs))
 
 

@@ -21,7 +21,6 @@ from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.surrogate_trials import LENGTHS, SHARED
 from benchmarks.gpu.trial_design import WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
@@ -29,6 +28,10 @@ from reconfigure_daemon.tuning import TuneRequest
 
 #: It boots in seconds, so that more trials fit; here nothing is foretold that the host's processors could spoil.
 COLD_KNOB = {"enforce_eager": (False, True)}
+
+LENGTHS = [(128, 64)]
+SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
+          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-7b-shape"}  # fmt: skip
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:

@@ -13,6 +13,12 @@ MISTRAL_7B = {
     "sliding_window": None,
 }  # fmt: skip
 
+#: Mistral Small 3: 47 GB of weights in bf16, so that the GPU and not the host sets the pace of its steps.
+MISTRAL_SMALL_24B = {
+    **MISTRAL_7B, "hidden_size": 5120, "intermediate_size": 32768, "num_hidden_layers": 40, "vocab_size": 131072,
+    "rope_theta": 100000000.0,
+}  # fmt: skip
+
 
 def write_random_model(directory: Path, shape: dict[str, object] | None = None) -> Path:
     """Write `config.json` and a word-per-token tokenizer; load with `load_format: dummy`."""

@@ -19,9 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.closed_loop import session_of
+from benchmarks.gpu.closed_loop import SHARED, session_of
 from benchmarks.gpu.server import model_folder, use_environment
-from benchmarks.gpu.surrogate_trials import SHARED
 from benchmarks.gpu.trial_design import COLD_KNOB, WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import tune

@@ -3,19 +3,19 @@
     python -m benchmarks.gpu.surrogate_trials --session training --output training.json
     python -m benchmarks.gpu.surrogate_trials --session held_out --output held_out.json     # at another time
 
-A Mistral-7B shape with random weights under the whole daemon: hot knobs are set and read back as `reconfigure apply`
-would, cores change as in any switch. `benchmarks/gpu/trial_design.py` fixes what is measured: 44 configurations in two
-cores for training, 8 of them twice; 24 others held out, three times each, interleaved. A trial takes about 9 s:
+A Mistral-Small-24B shape with random weights under the whole daemon: hot knobs are set and read back as `reconfigure
+apply` would, cores change as in any switch. `benchmarks/gpu/trial_design.py` fixes what is measured: 36 configurations
+in two cores for training, 6 of them twice; 24 others held out, three times each, interleaved. A trial takes about 10 s:
 
-    0.8 s  the load begins as if it had been there for long (`under_way`): requests of 128 + 64 tokens, one in
+    0.8 s  the load begins as if it had been there for long (`under_way`): requests of 512 + 64 tokens, one in
            each interval of 1/rate, at a random moment of it
     3.6 s  window: joules by the GPU's counter, output tokens and latencies by the engine's own records
-    1.0 s  and as long as so many prompts take: a closed loop of a quarter more requests than may run at once
+    0.6 s  and as long as so many prompts take: a closed loop of a quarter more requests than may run at once
     2.8 s  window: saturated throughput, and the joules it takes; if the rates of its halves differ by more than a
            tenth, something disturbed it: then there is a second one, and the steadier of both counts
 
-With two boots of about a minute each training takes about 11 minutes and the held-out session, whose kernels are
-compiled by then, about 12. Both stop by themselves before `--budget` seconds are over, and write `--output` after every
+With two boots of one to two minutes each training takes about 11 minutes and the held-out session, whose kernels are
+compiled by then, about 15. Both stop by themselves before `--budget` seconds are over, and write `--output` after every
 trial: the same command goes on where it stopped (in fresh cores, which the file records). `--resume FILE` goes on from
 a file that lies elsewhere. Both sessions should be of one card, whose UUID each run records: docs/decisions/0014.
 
@@ -44,9 +44,9 @@ from typing import Any
 import psutil
 from rich.console import Console
 
-from benchmarks.gpu.random_model import write_random_model
+from benchmarks.gpu.random_model import MISTRAL_SMALL_24B, write_random_model
 from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.trial_design import COLD_KNOB, OUTPUT_TOKENS, PROMPT_TOKENS, WIDEST, Trial, design, settings_of
+from benchmarks.gpu.trial_design import COLD_KNOB, OUTPUT_TOKENS, PROMPT_TOKENS, VARIED, Trial, design, settings_of
 from benchmarks.harness.command import allow_many_streams, until
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import EnergyTrack
@@ -68,15 +68,16 @@ from reconfigure_policies.domain.objective import ServiceLevelObjective
 
 LENGTHS = [(PROMPT_TOKENS, OUTPUT_TOKENS)]
 RATE_RAMP_S, RATE_WINDOW_S = 0.8, 3.6
-SATURATED_RAMP_S, SATURATED_WINDOW_S = 1.0, 2.8
-PREFILL_TPS = 30_000.0  # what a flood of prompts is taken in with, at least
-TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + SATURATED_RAMP_S + SATURATED_WINDOW_S + 0.65  # mean time of a flood's prompts
+SATURATED_RAMP_S, SATURATED_WINDOW_S = 0.6, 2.8
+PREFILL_TPS = 13_000.0  # what a flood of prompts is taken in with, at least
+TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + SATURATED_RAMP_S + SATURATED_WINDOW_S + 2.3  # mean time of a flood's prompts
 MORE_THAN_MAY_RUN = 1.25
 STEADY = 0.1  # most by which the rates of a window's halves may differ, as a share of their mean
-STEP_S = 0.007  # roughly: only to begin near the steady state
-BOOTS_S = (60.0, 60.0)
+STEP_S = 0.02  # roughly: only to begin near the steady state
+BOOTS_S = (90.0, 90.0)
+WARM_UP = {"max_num_seqs": max(VARIED["max_num_seqs"]), "max_num_batched_tokens": 8192, "pacing_interval_s": 0.0}
 SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
-          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-7b-shape"}  # fmt: skip
+          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-small-24b-shape"}  # fmt: skip
 SMALL_SPACE: dict[str, list[Any]] = {"block_size": [32, 64]}
 
 
@@ -188,14 +189,14 @@ class Bench:
         start = await self.host.telemetry(0)
         start = await self.host.telemetry(start.next_after)
         partial = PartialWindow(start, None, ServiceLevelObjective())
-        began_s, stolen_s = time.monotonic(), stolen_so_far_s()
+        began_s, processors = time.monotonic(), processor_seconds()
         await asyncio.sleep(seconds / 2)
         middle = await self.host.telemetry(start.next_after)
         partial.extend(middle, None)
         await asyncio.sleep(seconds / 2)
         end = await self.host.telemetry(middle.next_after)
         partial.extend(end, None)
-        stolen_s = stolen_so_far_s() - stolen_s
+        busy_s, stolen_s = (now - then for now, then in zip(processor_seconds(), processors, strict=True))
         window = partial.window()
         shift_s = began_s - start.totals.at_s
         from_s, to_s = start.totals.at_s + shift_s, end.totals.at_s + shift_s
@@ -209,6 +210,7 @@ class Bench:
             "output_tokens": tokens,
             "output_tps": round(tokens / window.duration_s, 3),
             "halves_tps": [rate_between(start, middle), rate_between(middle, end)],
+            "busy_cores": round(busy_s / window.duration_s, 4),
             "stolen_cores": round(stolen_s / window.duration_s, 4),
             "energy_j": round(joules, 4),
             "power_w": round(joules / window.duration_s, 3),
@@ -269,9 +271,10 @@ def unsteadiness(window: dict[str, Any]) -> float:
     return abs(first - second) / max(0.5 * (first + second), 1e-9)
 
 
-def stolen_so_far_s() -> float:
-    """Processor time that this machine's host has given to others so far, where the host tells."""
-    return float(getattr(psutil.cpu_times(), "steal", 0.0))
+def processor_seconds() -> tuple[float, float]:
+    """This machine's so far: those that its processes took, and those that its host gave to others, where it tells."""
+    times = psutil.cpu_times()
+    return float(times.user + times.system), float(getattr(times, "steal", 0.0))
 
 
 async def run(session: Session) -> int:
@@ -308,7 +311,7 @@ async def boot(session: Session, laboratory: Bench, trial: Trial) -> None:
     boot_s = host.deployment.boot_s if host.deployment else None
     session.record["runs"][-1]["boots_s"].append({"cold": trial.cold, "boot_s": boot_s})
     session.say(f"core {trial.cold} after {time.monotonic() - began_s:.1f} s (its boot took {boot_s:.1f} s)")
-    await laboratory.measure(Trial("warm-up", 0, trial.cold, WIDEST, 20.0))
+    await laboratory.measure(Trial("warm-up", 0, trial.cold, WARM_UP, 6.0))
 
 
 def in_words(trial: Trial, measured: dict[str, Any], number: int, of: int) -> str:
@@ -331,7 +334,7 @@ async def bench(session: Session) -> AsyncIterator[Bench]:
         "governor": {"enabled": False},
     }
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-trials-"))
-    model = str(write_random_model(folder / "model")) if gpus() else session.arguments.model
+    model = str(write_random_model(folder / "model", MISTRAL_SMALL_24B)) if gpus() else session.arguments.model
     daemon = Daemon(session.arguments.engine, model, changes)
     async with daemon:
         session.say("the daemon serves")
