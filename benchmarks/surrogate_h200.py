@@ -70,7 +70,8 @@ class HeldOut:
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Fit to one session, judge by the other."""
-    training, held_out = session_of(arguments.training, "training"), session_of(arguments.held_out, "held_out")
+    files = (("training", arguments.training), ("held_out", arguments.held_out))
+    training, held_out = (session_of(path or MEASUREMENTS / f"{name}.json", name) for name, path in files)
     space = space_of(training)
     learned_from, judged_by = trials_of(training), trials_of(held_out)
     refuse_shared(learned_from, judged_by)
@@ -173,13 +174,14 @@ def judge(
         windows[name_of(key)].append(trial)
     encoding = encoding_of(space, [trial.context for trial in training], FitOptions().canonical)
     logarithms = np.log([trial.measured[quantity].value for trial in training])
+    first = [trials[0] for trials in windows.values()]
+    foretold = np.exp(ridge(columns(training, encoding), logarithms, columns(first, encoding)))
     judged = []
-    for name, trials in sorted(windows.items()):
+    for (name, trials), linear in sorted(zip(windows.items(), foretold, strict=True), key=lambda each: each[0][0]):
         (forecast,) = surrogates.forecast([trials[0].configuration], trials[0].context)
         estimate = estimate_of(forecast, quantity)
         assert estimate is not None, "both quantities were measured"
         values = tuple(trial.measured[quantity].value for trial in trials)
-        (linear,) = np.exp(ridge(columns(training, encoding), logarithms, columns(trials[:1], encoding)))
         judged.append(HeldOut(name, values, estimate, float(linear)))
     return judged
 
@@ -239,8 +241,8 @@ def vars_of(each: Any) -> dict[str, Any]:
 def main() -> int:
     """The command."""
     parser = command.options(__doc__)
-    parser.add_argument("--training", type=Path, default=MEASUREMENTS / "training.json", help="a training session")
-    parser.add_argument("--held-out", type=Path, default=MEASUREMENTS / "held_out.json", help="a held-out session")
+    parser.add_argument("--training", type=Path, help="a training session (default: the committed one)")
+    parser.add_argument("--held-out", type=Path, help="a held-out session (default: the committed one)")
     return command.run("surrogate_h200", parser, measure)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
-from benchmarks.gpu.server import ENVIRON
+from benchmarks.gpu.server import ENVIRON, SHORT_REQUESTS
 from benchmarks.gpu.trial_design import WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
@@ -30,8 +30,6 @@ from reconfigure_daemon.tuning import TuneRequest
 COLD_KNOB = {"enforce_eager": (False, True)}
 
 LENGTHS = [(128, 64)]
-SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
-          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-7b-shape"}  # fmt: skip
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -41,7 +39,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     request = session_of(10 if arguments.quick else arguments.trials, arguments.rate)
     changes: dict[str, Any] = {
         **settings_of(COLD_KNOB, WIDEST),
-        "engine": {"arguments": SHARED},
+        "engine": {"arguments": dict(SHORT_REQUESTS)},
         "monitoring": WINDOWS,
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }

@@ -19,8 +19,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.closed_loop import SHARED, session_of
-from benchmarks.gpu.server import model_folder, use_environment
+from benchmarks.gpu.closed_loop import session_of
+from benchmarks.gpu.server import SHORT_REQUESTS, model_folder, use_environment
 from benchmarks.gpu.trial_design import COLD_KNOB, WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import tune
@@ -42,7 +42,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     model = model_folder(arguments.engine, Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")))
     changes: dict[str, Any] = {
         **settings_of(COLD_KNOB, WIDEST),
-        "engine": {"arguments": SHARED},
+        "engine": {"arguments": dict(SHORT_REQUESTS)},
         "governor": {"enabled": False},
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }

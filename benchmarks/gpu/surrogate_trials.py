@@ -45,8 +45,17 @@ import psutil
 from rich.console import Console
 
 from benchmarks.gpu.random_model import MISTRAL_SMALL_24B, write_random_model
-from benchmarks.gpu.server import ENVIRON
-from benchmarks.gpu.trial_design import COLD_KNOB, OUTPUT_TOKENS, PROMPT_TOKENS, VARIED, Trial, design, settings_of
+from benchmarks.gpu.server import ENVIRON, SHORT_REQUESTS
+from benchmarks.gpu.trial_design import (
+    COLD_KNOB,
+    OUTPUT_TOKENS,
+    PROMPT_TOKENS,
+    VARIED,
+    WIDEST,
+    Trial,
+    design,
+    settings_of,
+)
 from benchmarks.harness.command import allow_many_streams, until
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import EnergyTrack
@@ -75,9 +84,8 @@ MORE_THAN_MAY_RUN = 1.25
 STEADY = 0.1  # most by which the rates of a window's halves may differ, as a share of their mean
 STEP_S = 0.02  # roughly: only to begin near the steady state
 BOOTS_S = (90.0, 90.0)
-WARM_UP = {"max_num_seqs": max(VARIED["max_num_seqs"]), "max_num_batched_tokens": 8192, "pacing_interval_s": 0.0}
-SHARED = {"load_format": "dummy", "max_model_len": 4096, "gpu_memory_utilization": 0.45,
-          "kv_cache_memory_bytes": 16 * 2**30, "served_model_name": "mistral-small-24b-shape"}  # fmt: skip
+WARM_UP = {**WIDEST, "max_num_seqs": max(VARIED["max_num_seqs"])}
+ARGUMENTS = {**SHORT_REQUESTS, "served_model_name": "mistral-small-24b-shape"}
 SMALL_SPACE: dict[str, list[Any]] = {"block_size": [32, 64]}
 
 
@@ -330,7 +338,7 @@ async def bench(session: Session) -> AsyncIterator[Bench]:
     """The daemon on its first core, with the knobs of the design as its space."""
     changes = {
         **settings_of(session.cold_knob, session.left[0].cold),
-        "engine": {"arguments": SHARED if gpus() else {}},
+        "engine": {"arguments": ARGUMENTS if gpus() else {}},
         "governor": {"enabled": False},
     }
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-trials-"))
