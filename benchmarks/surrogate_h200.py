@@ -96,6 +96,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         f"{training['runs'][0]['versions']['vllm']}; training {training['runs'][0]['began']}, held out "
         f"{held_out['runs'][0]['began']}; {held_out['seconds']['rate_window']:g} s and "
         f"{held_out['seconds']['saturated_window']:g} s a window.",
+        f"{training['model']}, requests of {training['prompt_tokens']} + {training['output_tokens']} tokens.",
         "Energy is of the GPU's own counter, and includes prefill and idle energy at the trial's arrival rate.",
         f"Knobs: {', '.join(f'{knob.name} ({knob.tier.value})' for knob in space.knobs)}.",
     ]
@@ -109,13 +110,17 @@ def session_of(path: Path, session: str) -> dict[str, Any]:
     """A session's file.
 
     Raises:
-        RequestInvalid: if it is not there, or of the other session.
+        RequestInvalid: if it is not there, something else, or of the other session.
     """
     if not path.is_file():
         raise RequestInvalid(f"there is no {path}; measure it with `python -m benchmarks.gpu.surrogate_trials`")
-    found: dict[str, Any] = json.loads(path.read_text())
-    if found["session"] != session:
-        raise RequestInvalid(f"{path} is of session {found['session']}; name one of session {session}")
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        of = found["session"]
+    except (ValueError, TypeError, KeyError):
+        raise RequestInvalid(f"{path} is no file of `python -m benchmarks.gpu.surrogate_trials`") from None
+    if of != session:
+        raise RequestInvalid(f"{path} is of session {of}; name one of session {session}")
     return found
 
 

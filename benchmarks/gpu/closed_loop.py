@@ -11,7 +11,6 @@ Energy is the GPU's own counter, over the whole session.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -19,8 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.random_model import write_random_model
-from benchmarks.gpu.server import ENVIRON, SHORT_REQUESTS
+from benchmarks.gpu.server import SHORT_REQUESTS, model_folder, use_environment
 from benchmarks.gpu.trial_design import WIDEST, settings_of
 from benchmarks.harness import command
 from benchmarks.harness.closed_loop import WINDOWS, Plan, closed_loop, options
@@ -34,8 +32,8 @@ LENGTHS = [(128, 64)]
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """The whole loop."""
-    os.environ.update(ENVIRON)
-    model = write_random_model(Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")) / "model")
+    use_environment()
+    model = model_folder(arguments.engine, Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")))
     request = session_of(10 if arguments.quick else arguments.trials, arguments.rate)
     changes: dict[str, Any] = {
         **settings_of(COLD_KNOB, WIDEST),
@@ -44,7 +42,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }
     rounds = 1 if arguments.quick else arguments.rounds
-    plan = Plan(changes, str(model), request, rounds, replay_rps=arguments.rate)
+    plan = Plan(changes, model, request, rounds, replay_rps=arguments.rate)
     return await closed_loop(plan, arguments.engine, console)
 
 

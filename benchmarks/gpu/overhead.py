@@ -1,6 +1,6 @@
 """What the governor itself costs a full engine, in throughput and in processor time: on and off in turn, on one GPU.
 
-    python -m benchmarks.gpu.overhead [--requests 600] [--repeats 5] [--quick]
+    python -m benchmarks.gpu.overhead [--requests 600] [--repeats 5] [--keep FILE] [--quick]
 
 One daemon works through the queue of `benchmarks.gpu.saturated` again and again. Governed, its controller reads the
 engine and the GPU's counter, learns and decides as always, and finds that a full engine leaves nothing to save; paused,
@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.rows import at_least, below, exactly, interval_rows
 from benchmarks.harness.statistics import paired_ratio
 
+NAME = "gpu.overhead"
 LEAST_THROUGHPUT = 0.99
 HOT = ("pacing_interval_s", "max_num_seqs", "max_num_batched_tokens")
 ARMS = ("paused", "governed")
@@ -54,6 +56,13 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                     rates[arm].append(rate_tps)
                     failed += not_completed(run)
                     cores += [core] if arm == "governed" else []
+            if number >= 0:
+                command.keep(NAME, arguments, findings_of(rates, cores, failed))
+    return findings_of(rates, cores, failed)
+
+
+def findings_of(rates: Mapping[str, Sequence[float]], cores: Sequence[float], failed: int) -> command.Findings:
+    """The figures of all rounds so far."""
     ratio = paired_ratio(rates["governed"], rates["paused"])
     rows = [
         at_least(f"saturated throughput, governed / paused, median of {ratio.pairs} pairs", ratio.median,
@@ -62,12 +71,14 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         below("the controller's processor time, governed", sum(cores) / len(cores), CORE_LIMIT, "cores"),
         exactly("requests not completed", failed, 0),
     ]  # fmt: skip
-    return command.Findings(rows, [], {"output_tokens_per_s": rates, "controller_cores": cores})
+    return command.Findings(rows, [], {"output_tokens_per_s": dict(rates), "controller_cores": [*cores]})
 
 
 def main() -> int:
     """The command."""
-    return command.run("gpu.overhead", queue_options(__doc__, repeats=5), measure)
+    parser = queue_options(__doc__, repeats=5)
+    command.keep_option(parser, "round")
+    return command.run(NAME, parser, measure)
 
 
 if __name__ == "__main__":

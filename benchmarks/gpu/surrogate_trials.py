@@ -10,7 +10,7 @@ in two cores for training, 6 of them twice; 24 others held out, three times each
     0.8 s  the load begins as if it had been there for long (`under_way`): requests of 512 + 64 tokens, one in
            each interval of 1/rate, at a random moment of it
     3.6 s  window: joules by the GPU's counter, output tokens and latencies by the engine's own records
-    0.6 s  and as long as so many prompts take: a closed loop of a quarter more requests than may run at once
+    0.6 s  once every place is taken: a closed loop of a quarter more requests than may run at once
     2.8 s  window: saturated throughput, and the joules it takes; if the rates of its halves differ by more than a
            tenth, something disturbed it: then there is a second one, and the steadier of both counts
 
@@ -28,12 +28,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -45,7 +44,7 @@ import psutil
 from rich.console import Console
 
 from benchmarks.gpu.random_model import MISTRAL_SMALL_24B, write_random_model
-from benchmarks.gpu.server import ENVIRON, SHORT_REQUESTS
+from benchmarks.gpu.server import SHORT_REQUESTS, use_environment
 from benchmarks.gpu.trial_design import (
     COLD_KNOB,
     OUTPUT_TOKENS,
@@ -78,7 +77,8 @@ from reconfigure_policies.domain.objective import ServiceLevelObjective
 LENGTHS = [(PROMPT_TOKENS, OUTPUT_TOKENS)]
 RATE_RAMP_S, RATE_WINDOW_S = 0.8, 3.6
 SATURATED_RAMP_S, SATURATED_WINDOW_S = 0.6, 2.8
-PREFILL_TPS = 13_000.0  # what a flood of prompts is taken in with, at least
+PREFILL_TPS = 8_000.0  # what a flood of prompts is taken in with, at least
+LOOK_S = 0.1  # how often it is asked whether it has been
 TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + SATURATED_RAMP_S + SATURATED_WINDOW_S + 2.3  # mean time of a flood's prompts
 MORE_THAN_MAY_RUN = 1.25
 STEADY = 0.1  # most by which the rates of a window's halves may differ, as a share of their mean
@@ -109,25 +109,18 @@ class Session:
         return {trial["key"] for trial in self.record["trials"]}
 
     def _opened(self) -> dict[str, Any]:
-        earlier = self.arguments.resume or self.arguments.output
-        if earlier.is_file():
-            record: dict[str, Any] = json.loads(earlier.read_text())
-            if record["session"] != self.arguments.session or record["engine"] != self.arguments.engine:
-                raise ServerFailed(
-                    f"{earlier} is of session {record['session']} on engine {record['engine']}; name another --output"
-                )
-            return record
         seconds = {"rate_window": RATE_WINDOW_S, "saturated_window": SATURATED_WINDOW_S}
-        return {
+        of = {
             "session": self.arguments.session,
             "engine": self.arguments.engine,
+            "model": ARGUMENTS["served_model_name"] if gpus() else self.arguments.model,
             "prompt_tokens": PROMPT_TOKENS,
             "output_tokens": OUTPUT_TOKENS,
             "seconds": seconds,
             "stretch": self.arguments.stretch,
-            "runs": [],
-            "trials": [],
         }
+        earlier = self.arguments.resume or self.arguments.output
+        return continued(earlier, of) if earlier.is_file() else {**of, "runs": [], "trials": []}
 
     def begin_run(self, energy_source: str) -> None:
         """Note what the trials from here on depend on."""
@@ -151,6 +144,31 @@ class Session:
     def say(self, text: str) -> None:
         """A line with the seconds so far."""
         self.console.print(f"{time.monotonic() - self.began_s:6.1f} s  {text}")
+
+
+def continued(file: Path, of: Mapping[str, Any]) -> dict[str, Any]:
+    """The trials of a file to go on with.
+
+    Args:
+        file: an earlier session's `--output`.
+        of: what its trials must have been measured with.
+
+    Raises:
+        ServerFailed: if it is something else, or was measured with something else.
+    """
+    try:
+        record: dict[str, Any] = json.loads(file.read_text())
+        _ = record["runs"], record["trials"]
+    except (ValueError, TypeError, KeyError):
+        raise ServerFailed(f"{file} holds no trials of this benchmark; name another --output") from None
+    differs = [
+        f"{name} is {record.get(name)!r} there, {value!r} here"
+        for name, value in of.items()
+        if record.get(name) != value
+    ]
+    if differs:
+        raise ServerFailed(f"{file} cannot be continued: {'; '.join(differs)}; name another --output")
+    return record
 
 
 class Bench:
@@ -187,10 +205,18 @@ class Bench:
         concurrency = max(places + 16, round(MORE_THAN_MAY_RUN * places))
         flood = chain(self._begun(places), whole(LENGTHS, self._next(100_000)))
         async with offered_load(flood, self.target, concurrency=concurrency) as tally:
-            await asyncio.sleep((SATURATED_RAMP_S + places * PROMPT_TOKENS / PREFILL_TPS) * self.stretch)
+            await self._full(places)
+            await asyncio.sleep(SATURATED_RAMP_S * self.stretch)
             saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally)
         await self.empty()
         return saturated
+
+    async def _full(self, places: int) -> None:
+        """Wait until a flood fills every place; a small token budget may never let it, and then only so long."""
+        latest_s = time.monotonic() + places * PROMPT_TOKENS / PREFILL_TPS * self.stretch
+        seen = (await self.host.telemetry(0)).next_after
+        while time.monotonic() < latest_s and (await self.host.telemetry(seen)).totals.running < places:
+            await asyncio.sleep(LOOK_S)
 
     async def window(self, seconds: float, tally: LoadTally) -> dict[str, Any]:
         """What the engine's counters and the meter say of the next seconds."""
@@ -380,7 +406,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two trials per core, to see that it works")
     arguments = parser.parse_args()
     allow_many_streams()
-    os.environ.update(ENVIRON)
+    use_environment()
     try:
         return run_on_fast_loop(run(Session(arguments, Console(highlight=False))))
     except ReconfigureError as fault:

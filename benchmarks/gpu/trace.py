@@ -45,7 +45,6 @@ from benchmarks.gpu.server import (
     use_environment,
 )
 from benchmarks.harness import command
-from benchmarks.harness.command import result_of
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
@@ -182,10 +181,9 @@ class Bench:
         return Slice(number, tpot_limit_s, per_token, power_w, minutes, seen, datetime.now(UTC).isoformat())
 
     def keep(self) -> None:
-        """Write the result so far, so that an interrupted run has not measured in vain."""
-        if self.arguments.keep is not None:
-            findings = findings_of(self.slices, self.arguments, self.energy.source)
-            result_of(name_of(self.arguments), self.arguments, findings).write(self.arguments.keep)
+        """Write the result so far, if that is asked for."""
+        findings = findings_of(self.slices, self.arguments, self.energy.source)
+        command.keep(name_of(self.arguments), self.arguments, findings)
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -340,7 +338,7 @@ def main() -> int:
     parser.add_argument("--block-size", type=int, default=16, help="of the daemon's KV cache (default: 16)")
     add_further_option(parser, "the energy objective")
     parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this .jsonl.gz")
-    parser.add_argument("--keep", type=Path, help="write the result so far here, after each slice")
+    command.keep_option(parser, "slice")
     parser.add_argument("--add-to", type=Path, nargs="*", default=[], help="results whose slices count, too")
     return command.run(name_of, parser, measure)
 

@@ -61,6 +61,22 @@ def options(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def keep_option(parser: argparse.ArgumentParser, after: str) -> None:
+    """Let a long measurement write what it has: `keep` does it.
+
+    Args:
+        parser: of the arguments.
+        after: each of what.
+    """
+    parser.add_argument("--keep", type=Path, help=f"write the result so far here, after each {after}")
+
+
+def keep(name: str, arguments: argparse.Namespace, findings: Findings) -> None:
+    """Write the result so far where `--keep` says, so that an interrupted run has not measured in vain."""
+    if arguments.keep is not None:
+        result_of(name, arguments, findings).write(arguments.keep)
+
+
 def run(
     named: str | Callable[[argparse.Namespace], str],
     parser: argparse.ArgumentParser,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,16 @@ MODULES = {
 IMAGES = PROJECT / "docs" / "images"
 
 #: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
-_NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep"}
+_NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep", "sessions"}
 _ALWAYS_SO = {"engine": "vllm", "model": "auto"}
 
 _HEAD = """\
 # Figures
 
-Every committed figure that has a target, written from `benchmarks/results/` by `python -m benchmarks.readme`. Each
-table says on what machine it was measured, when, and with which code; the command above it measures it again, in a
-clone after `make setup`. `benchmarks/results/NAME.json` also has what was measured without a target, for understanding
-the others, and the raw values. A missed target stays here until it is reached."""
+Every committed figure, written from `benchmarks/results/` by `python -m benchmarks.readme`. Each table says on what
+machine it was measured, when, and with which code; the command above it measures it again, in a clone after `make
+setup`. What has no target and is there for understanding the others (intervals, both arms of a ratio) is folded away
+below the table; the raw values are in `benchmarks/results/NAME.json`. A missed target stays here until it is reached."""
 
 
 def load(folder: Path) -> dict[str, Mapping[str, Any]]:
@@ -98,6 +98,19 @@ def _section(result: Mapping[str, Any]) -> Iterator[str]:
     for row in result["rows"]:
         if row["met"] is not None:
             yield f"| {row['what']} | {found_in_words(row)} | {target_in_words(row)} | {VERDICTS[row['met']]} |"
+    yield from _folded([row for row in result["rows"] if row["met"] is None])
+
+
+def _folded(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if rows:
+        yield ""
+        yield "<details><summary>Beside it</summary>"
+        yield ""
+        yield "| what | found |"
+        yield "|---|---:|"
+        yield from (f"| {row['what']} | {found_in_words(row)} |" for row in rows)
+        yield ""
+        yield "</details>"
 
 
 def purpose(name: str) -> str:
