@@ -214,9 +214,10 @@ class Bench:
     async def _full(self, places: int) -> None:
         """Wait until a flood fills every place; a small token budget may never let it, and then only so long."""
         latest_s = time.monotonic() + places * PROMPT_TOKENS / PREFILL_TPS * self.stretch
-        seen = (await self.host.telemetry(0)).next_after
-        while time.monotonic() < latest_s and (await self.host.telemetry(seen)).totals.running < places:
+        now = await self.host.telemetry(0)
+        while now.totals.running < places and time.monotonic() < latest_s:
             await asyncio.sleep(LOOK_S)
+            now = await self.host.telemetry(now.next_after)
 
     async def window(self, seconds: float, tally: LoadTally) -> dict[str, Any]:
         """What the engine's counters and the meter say of the next seconds."""

@@ -33,7 +33,7 @@ _HEAD = """\
 Every committed figure, written from `benchmarks/results/` by `python -m benchmarks.readme`. Each table says on what
 machine it was measured, when, and with which code; the command above it measures it again, in a clone after `make
 setup`. What has no target and is there for understanding the others (intervals, both arms of a ratio) is folded away
-below the table; the raw values are in `benchmarks/results/NAME.json`. A missed target stays here until it is reached."""
+below the table; raw values are in `benchmarks/results/NAME.json`. A missed target stays here until it is reached."""
 
 
 def load(folder: Path) -> dict[str, Mapping[str, Any]]:

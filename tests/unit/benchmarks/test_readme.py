@@ -52,7 +52,7 @@ def test_a_headline_has_machine_date_and_command():
 
 
 def test_a_result_becomes_a_table_with_its_circumstances():
-    """Figures have units, targets and verdicts, what they depend on stands above, and those without target are folded away."""
+    """Figures have units, targets and verdicts, what they depend on stands above, and the others are folded away."""
     rows = [at_most("cut-over stall p95", 0.21, 0.3, "s"), at_most("lost", 1, 0), shown("switches", 50)]
     dirty = {"id": "0123456789abcdef", "dirty": True}
     found = result(rows=rows, arguments={"quick": False, "minutes": 8.0}, notes=["It rained."], commit=dirty)
