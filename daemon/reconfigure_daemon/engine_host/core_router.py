@@ -21,7 +21,10 @@ from reconfigure_policies.domain.workload import FinishReason
 
 
 class CoreRouter:
-    """vLLM's engine-core client to its front end; attributes it does not have are the serving core's."""
+    """vLLM's engine-core client to its front end; attributes it does not have are the serving core's.
+
+    A call that is passed on like that fails as `Core.answer` does, should the core end before it answers.
+    """
 
     def __init__(self, core: Core, ledger: Ledger) -> None:
         self.ledger = ledger
@@ -38,7 +41,15 @@ class CoreRouter:
         self.attach(core)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["serving"].client, name)
+        core: Core = self.__dict__["serving"]
+        found = getattr(core.client, name)
+        if not name.endswith("_async"):
+            return found
+
+        async def answered(*arguments: Any, **named: Any) -> Any:
+            return await core.answer(found(*arguments, **named))
+
+        return answered
 
     # --- what vLLM's front end calls -----------------------------------------------------------------------------
 
