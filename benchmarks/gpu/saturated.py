@@ -1,11 +1,14 @@
 """Throughput of a full engine: the daemon under the throughput objective against stock `vllm serve`, on one GPU.
 
-    python -m benchmarks.gpu.saturated [--requests 600] [--repeats 3] [--with kv_cache_dtype=fp8] [--quick]
+    python -m benchmarks.gpu.saturated [--requests 600] [--repeats 3] [--with quantization=fp8] [--quick]
+    python -m benchmarks.gpu.saturated --max-prompt-tokens 128 --caps 256 --with cudagraph_mode=FULL
 
 All requests arrive at once, with the lengths of Azure's conversations; output tokens count from the moment when a fifth
 of them has come until four fifths have: the queue is full in between. The arms take turns, in alternating order. Both
 servers stand on the card; the one that has nothing to do takes no time from the other. What the throughput objective
-may use beyond stock's arguments is named by `--with`: an operator's space decides that as well.
+may use beyond stock's arguments is named by `--with`: an operator's space decides that as well. The second command cuts
+prompts so short that a step is over on the GPU before the host has launched its kernels one by one; its result has a
+name of its own.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ from reconfigure_daemon.load_generation.results import RequestStatus
 
 #: Tokens before the first and after the second share of all are start and end, not steady state.
 STEADY = (0.2, 0.8)
+NAME, NAME_OF_SHORT = "gpu.saturated", "gpu.saturated_short"
 TARGET = 1.05
 
 
@@ -82,7 +86,9 @@ def not_completed(run: ReplayRun) -> int:
 
 def at_once(arguments: argparse.Namespace, count: int) -> list[PlannedRequest]:
     """Requests of the trace, all due now."""
-    plan = plan_of(arguments.trace, PlanOptions(start_s=arguments.start, requests=count))
+    longest = arguments.max_prompt_tokens
+    options = PlanOptions(start_s=arguments.start, requests=count, max_prompt_tokens=longest)
+    plan = plan_of(arguments.trace, options)
     return [replace(request, due_s=0.0) for request in plan.requests]
 
 
@@ -116,6 +122,7 @@ def queue_options(doc: str | None, repeats: int) -> argparse.ArgumentParser:
     parser.add_argument("--trace", default="azure_2023_conv.csv.gz")
     parser.add_argument("--start", type=float, default=600.0, help="seconds into the trace (default: 600)")
     parser.add_argument("--requests", type=int, default=600, help="in the queue of each run (default: 600)")
+    parser.add_argument("--max-prompt-tokens", type=int, help="longer prompts are cut to this (default: not at all)")
     parser.add_argument("--repeats", type=int, default=repeats, help=f"runs per arm (default: {repeats})")
     return parser
 
@@ -125,7 +132,7 @@ def main() -> int:
     parser = queue_options(__doc__, repeats=3)
     add_further_option(parser, "the throughput objective")
     parser.add_argument("--caps", type=int, nargs="+", default=[256, 1024], help="running caps; the largest is used")
-    return command.run("gpu.saturated", parser, measure)
+    return command.run(lambda given: NAME_OF_SHORT if given.max_prompt_tokens else NAME, parser, measure)
 
 
 if __name__ == "__main__":

@@ -60,10 +60,15 @@ FASTEST: Mapping[str, Any] = {
 PARALLEL = "tensor_parallel_size"
 
 #: What vLLM does without these arguments, as a space names it.
-DEFAULTS: Mapping[str, Any] = {"kv_cache_dtype": "auto", "quantization": "none", PARALLEL: 1}
+DEFAULTS: Mapping[str, Any] = {
+    "kv_cache_dtype": "auto",
+    "quantization": "none",
+    "cudagraph_mode": "FULL_AND_PIECEWISE",
+    PARALLEL: 1,
+}
 
 #: Those that a command line may give to one arm.
-NAMEABLE = ("kv_cache_dtype", "quantization")
+NAMEABLE = ("kv_cache_dtype", "quantization", "cudagraph_mode")
 
 
 def use_environment() -> None:

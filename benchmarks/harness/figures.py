@@ -16,6 +16,7 @@ VERDICTS = {True: "yes", False: "**no**"}
 #: A result is named like the module that measures it, but for these.
 MODULES = {
     "closed_loop_h200": "gpu.closed_loop",
+    "gpu.saturated_short": "gpu.saturated",
     "gpu.trace_code": "gpu.trace",
     "gpu.trace_fp8": "gpu.trace",
 }
