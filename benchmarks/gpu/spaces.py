@@ -37,7 +37,7 @@ from benchmarks.harness.two_arms import ARMS, NAMES, TwoArms
 from reconfigure_daemon.control_api.tuning_messages import TuningView
 from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.settings import Settings
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
+from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 
 #: Tokens per second and joules per token: worse than any configuration that is worth a trial.
@@ -47,10 +47,9 @@ REFERENCE = (500.0, 2.0)
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """A session of each kind, or those of an earlier result."""
     if arguments.sessions is not None:
-        result = result_in(arguments.sessions)
-        arguments.trials, arguments.rate = result["arguments"]["trials"], result["arguments"]["rate"]
-        sessions = {arm: TuningView.model_validate(result["details"][arm]) for arm in ARMS}
-        return compared(sessions, space_of(), arguments, measured=[result])
+        result, sessions = result_in(arguments.sessions)
+        vars(arguments).update(result["arguments"] | {"sessions": arguments.sessions})  # what was emulated stays so
+        return compared(sessions, arguments, measured=[result])
     use_environment()
     model = model_folder(arguments.engine, Path(tempfile.mkdtemp(prefix="reconfigure-gpu-")))
     changes: dict[str, Any] = {
@@ -60,36 +59,31 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         "learning": {"min_trials": 4 if arguments.quick else 10},
     }
     request = session_of(6 if arguments.quick else arguments.trials, arguments.rate)
-    sessions: dict[str, TuningView] = {}
+    sessions = {}
     for arm in ARMS:
         console.print(f"{arm}:")
         async with Daemon(arguments.engine, model, changes) as daemon:
             sessions[arm] = await tune(daemon, request.model_copy(update={"space": arm}), console)
-    return compared(sessions, space_of(), arguments)
+    return compared(sessions, arguments)
 
 
-def result_in(file: Path) -> dict[str, Any]:
-    """An earlier result of this benchmark.
+def result_in(file: Path) -> tuple[dict[str, Any], dict[str, TuningView]]:
+    """An earlier result of this benchmark, and the sessions in it.
 
     Raises:
         RequestInvalid: if the file is something else.
     """
     try:
         result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        _ = [result["details"][arm] for arm in ARMS], result["arguments"]["trials"], result["arguments"]["rate"]
+        sessions = {arm: TuningView.model_validate(result["details"][arm]) for arm in ARMS}
+        _ = result["arguments"]["trials"], result["arguments"]["rate"]
     except (OSError, ValueError, TypeError, KeyError):
         raise RequestInvalid(f"--sessions: {file} is no result of this benchmark; name the --output of a run") from None
-    return result
-
-
-def space_of() -> ConfigurationSpace:
-    """What both sessions search."""
-    return Settings.model_validate({"space": settings_of(COLD_KNOB, WIDEST)["space"]}).engine_space()
+    return result, sessions
 
 
 def compared(
     sessions: Mapping[str, TuningView],
-    space: ConfigurationSpace,
     arguments: argparse.Namespace,
     measured: Sequence[Mapping[str, Any]] = (),
 ) -> command.Findings:
@@ -97,11 +91,11 @@ def compared(
 
     Args:
         sessions: by arm.
-        space: of both.
         arguments: that they were measured with.
         measured: as in `Findings`.
     """
     trials = {arm: trials_of(session) for arm, session in sessions.items()}
+    space = Settings.model_validate({"space": settings_of(COLD_KNOB, WIDEST)["space"]}).engine_space()
     arms = TwoArms(trials, space, sessions[ARMS[0]].context, REFERENCE)
     rows = [exactly(f"{arm}: trials measured", len(tried), arguments.trials) for arm, tried in trials.items()]
     notes = [
