@@ -85,6 +85,25 @@ async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hur
     await host.set_knobs(pacing_interval_s=0)
 
 
+async def test_a_full_engine_is_not_paced_and_prompts_run_beside_its_batch(host):
+    """More requests than places: a place that one leaves is filled beside the others, and no interval is waited out."""
+    await host.set_knobs(max_num_seqs=4, pacing_interval_s=0.3)
+    commands = host.commands()
+    before = (await commands.telemetry(0)).steps
+    running = [asyncio.create_task(completion(host, prompt_of(40 + i), 20 + 3 * i)) for i in range(4)]
+    await until(lambda: _holds(host, 4))
+    short = [asyncio.create_task(completion(host, prompt_of(50 + i), 8 + 3 * i)) for i in range(8)]
+    begun = time.monotonic()
+    await asyncio.wait(short[:4])
+    assert time.monotonic() - begun < 50 * 0.3 / 2  # some 50 steps, of which few wait out their interval
+    with_prefill = (await commands.telemetry(0)).steps.since(before).with_prefill
+    await commands.close()
+    await host.set_knobs(max_num_seqs=16, pacing_interval_s=0)
+    answers = await asyncio.gather(*running, *short)
+    assert [len(outputs[0]) for outputs, _ in answers] == [20 + 3 * i for i in range(4)] + [8 + 3 * i for i in range(8)]
+    assert with_prefill.product(0, STEP_VARIABLES.index("decode_batch")) >= 3 * 3
+
+
 async def test_a_request_that_may_not_read_the_prefix_cache_computes_its_prompt(host):
     """The second identical prompt is found in the cache with reading on, and not with reading off."""
     commands = host.commands()

@@ -186,8 +186,10 @@ class EmulatedScheduler:
 
     def _pace_s(self) -> float:
         """The interval, and none while somebody waits who cannot start: what the batch finishes is what makes room."""
-        is_stuck = self._queues.first_waiting() is not None and not self._has_prefill()
-        return 0.0 if is_stuck else self.knobs.pacing_interval_s
+        if self._queues.first_waiting() is None:
+            return self.knobs.pacing_interval_s
+        is_full = self._queues.running + len(self._queues.waiting) > self.knobs.max_num_seqs
+        return 0.0 if is_full or not self._has_prefill() else self.knobs.pacing_interval_s
 
     def _has_prefill(self) -> bool:
         if self._queues.decoding >= self.knobs.max_num_batched_tokens:

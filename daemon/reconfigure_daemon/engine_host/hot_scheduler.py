@@ -145,7 +145,7 @@ class HotKnobs(_Above):
             newcomers = [request for request in self.running if _in_prefill(request)]
             _, waiting = self.get_request_counts()  # every queue of newcomers, whatever this version calls them
             if newcomers or waiting:
-                if not self._newcomers_stuck and self._has_room():
+                if not self._newcomers_stuck and self._has_room_for(waiting):
                     return self._newcomers_step(newcomers, *args, **kwargs)
             elif any(request.num_output_placeholders for request in self.running):
                 return self._empty_step(*args, **kwargs)  # first let the tokens in flight reach their streams
@@ -200,9 +200,13 @@ class HotKnobs(_Above):
             return False
         return any(not _in_prefill(request) for request in self.running)
 
-    def _has_room(self) -> bool:
-        """Whether the running cap lets anyone in: if not, the batch must go on, for that is what makes room."""
-        return len(self.running) < int(self.enforced_knobs()["max_num_seqs"])
+    def _has_room_for(self, waiting: int) -> bool:
+        """Whether the running cap lets all of them in: if not, the engine is full, and a pace would only cost capacity.
+
+        The batch must then go on, for that is what makes room, and prompts run beside it: alone they would read the
+        weights once more for each request that ends.
+        """
+        return len(self.running) + waiting <= int(self.enforced_knobs()["max_num_seqs"])
 
     def _newcomers_step(self, newcomers: list[Any], *args: Any, **kwargs: Any) -> Any:
         """A step as if nobody decoded; an empty one if none of the newcomers can start, and the next is everybody's."""

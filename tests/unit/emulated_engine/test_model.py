@@ -89,6 +89,23 @@ def test_a_full_engine_is_not_paced():
     assert paced.iterations < 0.8 * unpaced.iterations
 
 
+def test_a_pace_takes_no_capacity_from_a_full_engine():
+    """As many tokens with a pace as without: prompts run beside a batch that has no room for all who wait."""
+
+    def served_at(pacing_interval_s):
+        scheduler = EmulatedScheduler(
+            EngineModel(), SchedulerKnobs(pacing_interval_s=pacing_interval_s, max_num_seqs=64)
+        )
+        for index in range(600):
+            scheduler.submit(Arrival(str(index), 0.0, 512, 48 + index % 32))
+        scheduler.advance(4.0)
+        assert scheduler.totals().waiting > 64
+        return scheduler.totals().output_tokens
+
+    unpaced = served_at(0.0)
+    assert [served_at(interval_s) for interval_s in (0.01, 0.03, 0.1)] == pytest.approx([unpaced] * 3, rel=0.01)
+
+
 def test_energy_per_token_falls_with_load():
     """Idle power and the base of a step are shared by more tokens."""
     per_token_j = [energy_per_token_j(rate_rps) for rate_rps in (1, 4, 16)]
