@@ -10,9 +10,8 @@ in two cores for training, 6 of them twice; 24 others held out, three times each
     0.8 s  the load begins as if it had been there for long (`under_way`): requests of 512 + 64 tokens, one in
            each interval of 1/rate, at a random moment of it
     3.6 s  window: joules by the GPU's counter, output tokens and latencies by the engine's own records
-    0.6 s  once every place is taken: a closed loop of a quarter more requests than may run at once
-    2.8 s  window: saturated throughput, and the joules it takes; if the rates of its halves differ by more than a
-           tenth, something disturbed it: then there is a second one, and the steadier of both counts
+    2.4 s  a closed loop of more requests than may run at once, until all that it began with have ended
+    2.9 s  window of whole rounds: saturated throughput, and the joules it takes
 
 With two boots of one to two minutes each training takes about 11 minutes and the held-out session, whose kernels are
 compiled by then, about 15. Both stop by themselves before `--budget` seconds are over, and write `--output` after every
@@ -47,6 +46,7 @@ from benchmarks.gpu.random_model import MISTRAL_SMALL_24B, write_random_model
 from benchmarks.gpu.server import SHORT_REQUESTS, use_environment
 from benchmarks.gpu.trial_design import (
     COLD_KNOB,
+    MEASURED_IN,
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
     VARIED,
@@ -69,19 +69,18 @@ from reconfigure_daemon.load_generation.plan import PlannedRequest
 from reconfigure_daemon.load_generation.target import Target
 from reconfigure_daemon.metering import build_emulated_meter, build_meter
 from reconfigure_daemon.monitoring.partial_window import PartialWindow
-from reconfigure_daemon.ports import TelemetryBatch
 from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings.model import MeteringSettings
+from reconfigure_daemon.tuning.rounds import Rounds, is_steady
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
 LENGTHS = [(PROMPT_TOKENS, OUTPUT_TOKENS)]
 RATE_RAMP_S, RATE_WINDOW_S = 0.8, 3.6
-SATURATED_RAMP_S, SATURATED_WINDOW_S = 0.6, 2.8
-PREFILL_TPS = 8_000.0  # what a flood of prompts is taken in with, at least
-LOOK_S = 0.1  # how often it is asked whether it has been
-TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + SATURATED_RAMP_S + SATURATED_WINDOW_S + 2.3  # mean time of a flood's prompts
-MORE_THAN_MAY_RUN = 1.25
-STEADY = 0.1  # most by which the rates of a window's halves may differ, as a share of their mean
+SATURATED_WINDOW_S = 2.0  # at least: it ends with a round, or when three times as long
+STEADY_WITHIN_S = 30.0
+LOOK_S = 0.05  # how often it is asked whether it is steady, or has ended a round
+TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + 2.4 + 2.9 + 0.6  # with the mean time to be steady, and to end a round
+MORE_THAN_MAY_RUN, MORE_AT_LEAST = 1.25, 8
 STEP_S = 0.02  # roughly: only to begin near the steady state
 BOOTS_S = (90.0, 90.0)
 WARM_UP = {**WIDEST, "max_num_seqs": max(VARIED["max_num_seqs"])}
@@ -193,44 +192,38 @@ class Bench:
             await asyncio.sleep(RATE_RAMP_S * self.stretch)
             rate = await self.window(RATE_WINDOW_S * self.stretch, tally)
         saturated = await self._saturated(trial)
-        if unsteadiness(saturated) > STEADY:
-            again = await self._saturated(trial)
-            saturated, left = sorted((saturated, again), key=unsteadiness)
-            saturated["disturbed"] = left["halves_tps"]
         return {"at_rate": rate, "saturated": saturated}
 
     async def _saturated(self, trial: Trial) -> dict[str, Any]:
-        """A window of a full engine, and then an empty one."""
+        """A window of a full engine in its steady state, and then an empty one."""
         places = trial.hot["max_num_seqs"]
-        concurrency = max(places + 16, round(MORE_THAN_MAY_RUN * places))
-        flood = chain(self._begun(places), whole(LENGTHS, self._next(100_000)))
-        async with offered_load(flood, self.target, concurrency=concurrency) as tally:
-            await self._full(places)
-            await asyncio.sleep(SATURATED_RAMP_S * self.stretch)
-            saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally)
+        at_once = max(places + MORE_AT_LEAST, round(MORE_THAN_MAY_RUN * places))
+        flood = chain(self._begun(at_once), whole(LENGTHS, self._next(100_000)))
+        before = await self.host.telemetry(0)
+        async with offered_load(flood, self.target, concurrency=at_once) as tally:
+            latest_s = time.monotonic() + STEADY_WITHIN_S * self.stretch
+            now = await self.host.telemetry(before.next_after)
+            while not is_steady(before.totals, now.totals, at_once) and time.monotonic() < latest_s:
+                await asyncio.sleep(LOOK_S)
+                now = await self.host.telemetry(now.next_after)
+            saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally, ends_a_round=True)
         await self.empty()
         return saturated
 
-    async def _full(self, places: int) -> None:
-        """Wait until a flood fills every place; a small token budget may never let it, and then only so long."""
-        latest_s = time.monotonic() + places * PROMPT_TOKENS / PREFILL_TPS * self.stretch
-        now = await self.host.telemetry(0)
-        while now.totals.running < places and time.monotonic() < latest_s:
-            await asyncio.sleep(LOOK_S)
-            now = await self.host.telemetry(now.next_after)
-
-    async def window(self, seconds: float, tally: LoadTally) -> dict[str, Any]:
-        """What the engine's counters and the meter say of the next seconds."""
+    async def window(self, seconds: float, tally: LoadTally, *, ends_a_round: bool = False) -> dict[str, Any]:
+        """What the engine's counters and the meter say of the next seconds, and of those until a round ends."""
         start = await self.host.telemetry(0)
         start = await self.host.telemetry(start.next_after)
         partial = PartialWindow(start, None, ServiceLevelObjective())
         began_s, processors = time.monotonic(), processor_seconds()
-        await asyncio.sleep(seconds / 2)
-        middle = await self.host.telemetry(start.next_after)
-        partial.extend(middle, None)
-        await asyncio.sleep(seconds / 2)
-        end = await self.host.telemetry(middle.next_after)
+        rounds, latest_s = Rounds(start.totals), began_s + 3 * seconds
+        await asyncio.sleep(seconds)
+        end = await self.host.telemetry(start.next_after)
         partial.extend(end, None)
+        while ends_a_round and not rounds.just_ended(end.totals) and time.monotonic() < latest_s:
+            await asyncio.sleep(LOOK_S)
+            end = await self.host.telemetry(end.next_after)
+            partial.extend(end, None)
         busy_s, stolen_s = (now - then for now, then in zip(processor_seconds(), processors, strict=True))
         window = partial.window()
         shift_s = began_s - start.totals.at_s
@@ -244,7 +237,6 @@ class Bench:
             "duration_s": round(window.duration_s, 5),
             "output_tokens": tokens,
             "output_tps": round(tokens / window.duration_s, 3),
-            "halves_tps": [rate_between(start, middle), rate_between(middle, end)],
             "busy_cores": round(busy_s / window.duration_s, 4),
             "stolen_cores": round(stolen_s / window.duration_s, 4),
             "energy_j": round(joules, 4),
@@ -292,18 +284,6 @@ class Bench:
     def _next(self, count: int) -> int:
         first, self._requests = self._requests, self._requests + count
         return first
-
-
-def rate_between(one: TelemetryBatch, other: TelemetryBatch) -> float:
-    """Output tokens per second between two readings."""
-    tokens = other.totals.output_tokens - one.totals.output_tokens
-    return round(tokens / (other.totals.at_s - one.totals.at_s), 3)
-
-
-def unsteadiness(window: dict[str, Any]) -> float:
-    """By how much the rates of its halves differ, as a share of their mean; 0 for a steady one."""
-    first, second = window["halves_tps"]
-    return abs(first - second) / max(0.5 * (first + second), 1e-9)
 
 
 def processor_seconds() -> tuple[float, float]:
@@ -364,7 +344,7 @@ def in_words(trial: Trial, measured: dict[str, Any], number: int, of: int) -> st
 async def bench(session: Session) -> AsyncIterator[Bench]:
     """The daemon on its first core, with the knobs of the design as its space."""
     changes = {
-        **settings_of(session.cold_knob, session.left[0].cold),
+        **settings_of(session.cold_knob, session.left[0].cold, MEASURED_IN),
         "engine": {"arguments": ARGUMENTS if gpus() else {}},
         "governor": {"enabled": False},
     }

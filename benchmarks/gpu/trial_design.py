@@ -22,16 +22,22 @@ HOT_KNOBS: dict[str, Sequence[Any]] = {
 PINNED: dict[str, Sequence[Any]] = {
     "long_prefill_token_threshold": (0,), "prefix_cache_reading": (True,), "block_size": (16,)
 }  # fmt: skip
-#: What a design varies: to fill 256 places with prompts takes longer than to measure.
-VARIED: dict[str, Sequence[Any]] = {**HOT_KNOBS, "max_num_seqs": (16, 32, 64, 128)}
+#: What a design varies. Not 128 places and more, which take longer to fill with prompts than to measure; nor a budget
+#: of 512 tokens, up to which vLLM runs steps with prompts as graphs: docs/decisions/0014.
+VARIED: dict[str, Sequence[Any]] = {
+    **HOT_KNOBS, "max_num_seqs": (8, 16, 32, 64), "max_num_batched_tokens": (1024, 2048, 4096, 8192)
+}  # fmt: skip
+#: The space that it is measured in, whose largest values the cores boot with.
+MEASURED_IN: dict[str, Sequence[Any]] = {**HOT_KNOBS, "max_num_seqs": (8, *HOT_KNOBS["max_num_seqs"])}
 
 #: Close to vLLM's own defaults.
 WIDEST: dict[str, Any] = {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "pacing_interval_s": 0.0}
 
-LOWEST_RATE_RPS, HIGHEST_RATE_RPS = 3.0, 12.0
+#: Not so low that a window holds fewer than ten requests.
+LOWEST_RATE_RPS, HIGHEST_RATE_RPS = 2.8, 12.0
 
 #: Arrivals a second that each place in the batch carries for sure: past its capacity an engine has no steady state.
-CARRIED_RPS_PER_SEQUENCE = 0.3
+CARRIED_RPS_PER_SEQUENCE = 0.35
 
 SEED = 20261124
 HELD_OUT, HELD_OUT_ROUNDS = 12, 3
@@ -61,14 +67,17 @@ class Trial:
         return f"{self.name}/{self.round}"
 
 
-def settings_of(cold_knob: Mapping[str, Sequence[Any]], start: Mapping[str, Any]) -> dict[str, Any]:
+def settings_of(
+    cold_knob: Mapping[str, Sequence[Any]], start: Mapping[str, Any], hot: Mapping[str, Sequence[Any]] = HOT_KNOBS
+) -> dict[str, Any]:
     """Sections of the settings: the design's knobs as the space, and every objective at the same start.
 
     Args:
         cold_knob: the one that needs a new core.
         start: its values; a knob that it leaves out has its first.
+        hot: the hot knobs.
     """
-    knobs = {name: list(values) for name, values in {**PINNED, **HOT_KNOBS, **cold_knob}.items()}
+    knobs = {name: list(values) for name, values in {**PINNED, **hot, **cold_knob}.items()}
     default = {name: values[0] for name, values in knobs.items()} | dict(start)
     return {
         "space": {name: {"values": values, "default": default[name]} for name, values in knobs.items()},
@@ -81,7 +90,7 @@ def design(session: str, cold_knob: dict[str, Sequence[Any]] | None = None) -> l
 
     `training` has 18 configurations per core, 3 of them twice, for the noise. `held_out` has 12 others per core, none
     with the same knobs as any of training, in three interleaved rounds. Both are Latin hypercubes: each takes every
-    value of every knob equally often.
+    value of every knob equally often, or once more or less where the numbers do not divide.
 
     Raises:
         ValueError: for any other session.

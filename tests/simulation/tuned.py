@@ -10,6 +10,7 @@ from reconfigure_daemon.assembly.tuning import build_tuning
 from reconfigure_daemon.assembly.wiring import Surroundings
 from reconfigure_daemon.exposition import Metrics
 from reconfigure_daemon.learning import Learning
+from reconfigure_daemon.load_generation.load_source import under_way
 from reconfigure_daemon.load_generation.offered_load import LoadTally
 from reconfigure_daemon.ports import Served
 from reconfigure_daemon.settings import Settings
@@ -49,13 +50,13 @@ class VirtualLoad:
         self.offers.append((rate_rps, concurrency, seed))
         tally, tasks = LoadTally(), set()
 
-        async def one(index):
+        async def one(index, of=None):
             tally.sent += 1
             if self.refuses(self.launcher.host):
                 tally.failed, tally.fault = tally.failed + 1, "HTTP 500: no core"
                 await asyncio.sleep(0.5)
                 return
-            prompt, output = lengths[index % len(lengths)]
+            prompt, output = of or lengths[index % len(lengths)]
             async with aclosing(
                 self.launcher.host.engine.generate(prompt, output, (), 16, FinishReason.LENGTH)
             ) as tokens:
@@ -68,13 +69,14 @@ class VirtualLoad:
                 await asyncio.sleep(1 / rate_rps)
                 tasks.add(asyncio.create_task(one(index)))
 
-        async def always(number):
-            for index in count(number * 1000):
+        async def always(begun):
+            await one(begun.index, (begun.prompt_tokens, begun.output_tokens))
+            for index in count(begun.index * 1000):
                 await one(index)
 
-        tasks |= {asyncio.create_task(always(n)) for n in range(concurrency)} if rate_rps is None else {
-            asyncio.create_task(arriving())
-        }  # fmt: skip
+        tasks |= {
+            asyncio.create_task(always(begun)) for begun in under_way(lengths, concurrency)
+        } if rate_rps is None else {asyncio.create_task(arriving())}  # fmt: skip
         try:
             yield tally
         finally:

@@ -17,16 +17,26 @@ from reconfigure_daemon.ports import (
     TelemetryBatch,
 )
 from reconfigure_daemon.tuning.request import TuneRequest
+from reconfigure_daemon.tuning.rounds import Rounds, is_steady
 from reconfigure_daemon.tuning.workload import Lengths
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import ServiceLevelObjective
-from reconfigure_policies.domain.workload import WorkloadWindow
+from reconfigure_policies.domain.workload import IterationTotals, WorkloadWindow
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 from reconfigure_policies.surrogate.trials import measured_in, rate_relative_sd
 
 _SAMPLE_S = 1.0
+
+#: How often a flood is looked at while it has to reach its steady state, or to end a round.
+_LOOK_S = 0.1
+
+#: A flood that is not in its steady state within so many windows' time is measured as it is.
+_STEADY_WITHIN = 6
+
+#: A window of it that holds no whole round after so many times its length ends without.
+_WHOLE_WITHIN = 3
 
 #: A saturated engine has as many requests as may run, and these waiting, so that no place is ever empty.
 _QUEUED_SHARE, _QUEUED_AT_LEAST = 0.25, 4
@@ -48,6 +58,7 @@ class Stretch(Protocol):
 
 
 Begin = Callable[[TelemetryBatch, EnergyReading | None, ServiceLevelObjective], Stretch]
+Load = AbstractAsyncContextManager[LoadTally]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +111,48 @@ class Measuring:
         places = int(configuration.get("max_num_seqs", 64))
         running = min(places, max(1, round(offered.context.arrival_rate_rps)))
         rate = self._load.offered(state, offered.lengths, offered.context.arrival_rate_rps, running, 2 * seed)
-        at_rate = await self._window(host, rate, request.settle_s, request.window_s, offered.slo)
+        at_rate = await self._at_rate(host, rate, request, offered.slo)
         at_once = places + max(_QUEUED_AT_LEAST, round(_QUEUED_SHARE * places))
         flood = self._load.offered(state, offered.lengths, None, at_once, 2 * seed + 1)
-        saturated = await self._window(host, flood, request.settle_s, request.saturated_s, offered.slo)
+        saturated = await self._saturated(host, flood, at_once, request, offered.slo)
         await self._idle(host)
         measured = {**measured_in(at_rate), **_throughput(saturated)}
         return Trial(configuration, offered.context, self._clock.wall(), measured)
 
-    async def _window(
-        self,
-        host: EngineHost,
-        load: AbstractAsyncContextManager[LoadTally],
-        settle_s: float,
-        seconds: float,
-        slo: ServiceLevelObjective,
+    async def _at_rate(
+        self, host: EngineHost, load: Load, request: TuneRequest, slo: ServiceLevelObjective
     ) -> WorkloadWindow:
+        """A window of a load that has settled."""
         async with load as tally:
-            await self._clock.sleep(settle_s)
-            batch = await host.telemetry(_NO_RECORDS)
-            stretch = self._begin(batch, self._meter.read(), slo)
-            ends_s = self._clock.monotonic() + seconds
-            while (left_s := ends_s - self._clock.monotonic()) > 0:
-                await self._clock.sleep(min(_SAMPLE_S, left_s))
-                batch = await host.telemetry(batch.next_after)
-                stretch.extend(batch, self._meter.read())
-        window = stretch.window()
-        if tally.failed and not tally.completed:
-            raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
-        if not window.output_tokens:
-            raise NotServed(f"it generated nothing in {window.duration_s:.1f} s of load")
-        return window
+            await self._clock.sleep(request.settle_s)
+            watch = self._watch(host, await host.telemetry(_NO_RECORDS), slo)
+            await watch.go_on(request.window_s)
+        return watch.served(tally)
+
+    async def _saturated(
+        self, host: EngineHost, flood: Load, at_once: int, request: TuneRequest, slo: ServiceLevelObjective
+    ) -> WorkloadWindow:
+        """Whole rounds of a full engine in its steady state."""
+        before = (await host.telemetry(_NO_RECORDS)).totals
+        async with flood as tally:
+            await self._clock.sleep(request.settle_s)
+            steady = await self._steady(host, before, at_once, _STEADY_WITHIN * request.saturated_s)
+            watch = self._watch(host, steady, slo)
+            await watch.go_on(request.saturated_s)
+            await watch.end_round((_WHOLE_WITHIN - 1) * request.saturated_s)
+        return watch.served(tally)
+
+    def _watch(self, host: EngineHost, start: TelemetryBatch, slo: ServiceLevelObjective) -> _Watch:
+        return _Watch(host, start, self._begin(start, self._meter.read(), slo), self._meter, self._clock)
+
+    async def _steady(self, host: EngineHost, before: IterationTotals, begun: int, within_s: float) -> TelemetryBatch:
+        """What the engine says once a flood's first requests have all ended, or when it has had its time."""
+        latest_s = self._clock.monotonic() + within_s
+        while not is_steady(before, (batch := await host.telemetry(_NO_RECORDS)).totals, begun):
+            if self._clock.monotonic() >= latest_s:
+                break
+            await self._clock.sleep(_LOOK_S)
+        return batch
 
     async def _idle(self, host: EngineHost) -> HostState:
         """Wait until what was cut off is gone."""
@@ -138,6 +160,50 @@ class Measuring:
         while (state := await host.state()).live_requests and self._clock.monotonic() < until_s:
             await self._clock.sleep(0.1)
         return state
+
+
+class _Watch:
+    """A window while it lasts."""
+
+    def __init__(
+        self, host: EngineHost, start: TelemetryBatch, stretch: Stretch, meter: EnergyMeter, clock: Clock
+    ) -> None:
+        self._host = host
+        self._batch = start
+        self._rounds = Rounds(start.totals)
+        self._stretch = stretch
+        self._meter = meter
+        self._clock = clock
+
+    async def go_on(self, seconds: float) -> None:
+        """Let it last so long."""
+        ends_s = self._clock.monotonic() + seconds
+        while (left_s := ends_s - self._clock.monotonic()) > 0:
+            await self._look(min(_SAMPLE_S, left_s))
+
+    async def end_round(self, within_s: float) -> None:
+        """Let it last until a round ends, but no longer than that."""
+        latest_s = self._clock.monotonic() + within_s
+        while not self._rounds.just_ended(self._batch.totals) and self._clock.monotonic() < latest_s:
+            await self._look(_LOOK_S)
+
+    def served(self, tally: LoadTally) -> WorkloadWindow:
+        """The window.
+
+        Raises:
+            NotServed: if the engine took no request of the load, or generated nothing.
+        """
+        window = self._stretch.window()
+        if tally.failed and not tally.completed:
+            raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
+        if not window.output_tokens:
+            raise NotServed(f"it generated nothing in {window.duration_s:.1f} s of load")
+        return window
+
+    async def _look(self, after_s: float) -> None:
+        await self._clock.sleep(after_s)
+        self._batch = await self._host.telemetry(self._batch.next_after)
+        self._stretch.extend(self._batch, self._meter.read())
 
 
 def _throughput(window: WorkloadWindow) -> dict[Quantity, Measured]:

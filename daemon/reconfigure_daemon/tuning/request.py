@@ -23,7 +23,7 @@ class TuneRequest(BaseModel):
         arrival_rate_rps: of the load under which joules and latencies are measured.
         settle_s: between the start of a load and its window.
         window_s: of the arrival rate.
-        saturated_s: of the saturated engine.
+        saturated_s: of the saturated engine, at least: it begins in the steady state and ends with a round.
         despite_traffic: measure although clients are being served; they wait behind the trials' requests.
         seed: of everything that is drawn.
     """
