@@ -136,7 +136,7 @@ class Measuring:
         before = (await host.telemetry(_NO_RECORDS)).totals
         async with flood as tally:
             await self._clock.sleep(request.settle_s)
-            steady = await self._steady(host, before, at_once, _STEADY_WITHIN * request.saturated_s)
+            steady = await self._steady(host, tally, before, at_once, _STEADY_WITHIN * request.saturated_s)
             watch = self._watch(host, steady, slo)
             await watch.go_on(request.saturated_s)
             await watch.end_round((_WHOLE_WITHIN - 1) * request.saturated_s)
@@ -145,10 +145,13 @@ class Measuring:
     def _watch(self, host: EngineHost, start: TelemetryBatch, slo: ServiceLevelObjective) -> _Watch:
         return _Watch(host, start, self._begin(start, self._meter.read(), slo), self._meter, self._clock)
 
-    async def _steady(self, host: EngineHost, before: IterationTotals, begun: int, within_s: float) -> TelemetryBatch:
+    async def _steady(
+        self, host: EngineHost, tally: LoadTally, before: IterationTotals, begun: int, within_s: float
+    ) -> TelemetryBatch:
         """What the engine says once a flood's first requests have all ended, or when it has had its time."""
         latest_s = self._clock.monotonic() + within_s
         while not is_steady(before, (batch := await host.telemetry(_NO_RECORDS)).totals, begun):
+            _refuse_unserved(tally)
             if self._clock.monotonic() >= latest_s:
                 break
             await self._clock.sleep(_LOOK_S)
@@ -193,9 +196,8 @@ class _Watch:
         Raises:
             NotServed: if the engine took no request of the load, or generated nothing.
         """
+        _refuse_unserved(tally)
         window = self._stretch.window()
-        if tally.failed and not tally.completed:
-            raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
         if not window.output_tokens:
             raise NotServed(f"it generated nothing in {window.duration_s:.1f} s of load")
         return window
@@ -204,6 +206,11 @@ class _Watch:
         await self._clock.sleep(after_s)
         self._batch = await self._host.telemetry(self._batch.next_after)
         self._stretch.extend(self._batch, self._meter.read())
+
+
+def _refuse_unserved(tally: LoadTally) -> None:
+    if tally.failed and not tally.completed:
+        raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
 
 
 def _throughput(window: WorkloadWindow) -> dict[Quantity, Measured]:
