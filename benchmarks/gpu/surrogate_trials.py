@@ -61,6 +61,7 @@ from benchmarks.harness.energy_track import EnergyTrack
 from benchmarks.harness.machine import commit, describe_machine, gpus, versions
 from benchmarks.harness.processes import ServerFailed
 from reconfigure_daemon.actuation.client import PrivateSocketClient
+from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.event_loop import run_on_fast_loop
 from reconfigure_daemon.load_generation.load_source import under_way, whole
@@ -71,14 +72,14 @@ from reconfigure_daemon.metering import build_emulated_meter, build_meter
 from reconfigure_daemon.monitoring.partial_window import PartialWindow
 from reconfigure_daemon.private_socket import socket_path
 from reconfigure_daemon.settings.model import MeteringSettings
-from reconfigure_daemon.tuning.rounds import Rounds, is_steady
+from reconfigure_daemon.tuning.rounds import NO_RECORDS, steady, whole_rounds
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
 LENGTHS = [(PROMPT_TOKENS, OUTPUT_TOKENS)]
 RATE_RAMP_S, RATE_WINDOW_S = 0.8, 3.6
 SATURATED_WINDOW_S = 2.0  # at least: it ends with a round, or when three times as long
 STEADY_WITHIN_S = 30.0
-LOOK_S = 0.05  # how often it is asked whether it is steady, or has ended a round
+LOOK_S = 0.05  # how often it is asked whether a round has ended
 TRIAL_S = RATE_RAMP_S + RATE_WINDOW_S + 2.4 + 2.9 + 0.6  # with the mean time to be steady, and to end a round
 MORE_THAN_MAY_RUN, MORE_AT_LEAST = 1.25, 8
 STEP_S = 0.02  # roughly: only to begin near the steady state
@@ -199,13 +200,9 @@ class Bench:
         places = trial.hot["max_num_seqs"]
         at_once = max(places + MORE_AT_LEAST, round(MORE_THAN_MAY_RUN * places))
         flood = chain(self._begun(at_once), whole(LENGTHS, self._next(100_000)))
-        before = await self.host.telemetry(0)
+        before = (await self.host.telemetry(NO_RECORDS)).totals
         async with offered_load(flood, self.target, concurrency=at_once) as tally:
-            latest_s = time.monotonic() + STEADY_WITHIN_S * self.stretch
-            now = await self.host.telemetry(before.next_after)
-            while not is_steady(before.totals, now.totals, at_once) and time.monotonic() < latest_s:
-                await asyncio.sleep(LOOK_S)
-                now = await self.host.telemetry(now.next_after)
+            await steady(self.host, before, at_once, tally, STEADY_WITHIN_S * self.stretch, SystemClock())
             saturated = await self.window(SATURATED_WINDOW_S * self.stretch, tally, ends_a_round=True)
         await self.empty()
         return saturated
@@ -216,11 +213,11 @@ class Bench:
         start = await self.host.telemetry(start.next_after)
         partial = PartialWindow(start, None, ServiceLevelObjective())
         began_s, processors = time.monotonic(), processor_seconds()
-        rounds, latest_s = Rounds(start.totals), began_s + 3 * seconds
         await asyncio.sleep(seconds)
         end = await self.host.telemetry(start.next_after)
         partial.extend(end, None)
-        while ends_a_round and not rounds.just_ended(end.totals) and time.monotonic() < latest_s:
+        ended, latest_s = whole_rounds(start.totals, end.totals), began_s + 3 * seconds
+        while ends_a_round and whole_rounds(start.totals, end.totals) == ended and time.monotonic() < latest_s:
             await asyncio.sleep(LOOK_S)
             end = await self.host.telemetry(end.next_after)
             partial.extend(end, None)

@@ -506,6 +506,10 @@ class LoadTally(Protocol):
     failed: int
     fault: str
 
+    @property
+    def unserved(self) -> bool:
+        """Whether some have failed, and none was completed."""
+
 
 class LoadSource(Protocol):
     """Sends requests of exact lengths to the engine."""

@@ -17,7 +17,7 @@ from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_daemon.load_generation.load_source import under_way
 from reconfigure_daemon.settings import Settings
 from reconfigure_daemon.tuning import TuneRequest
-from reconfigure_daemon.tuning.rounds import Rounds, is_steady
+from reconfigure_daemon.tuning.rounds import is_steady, whole_rounds
 from reconfigure_policies.domain.workload import IterationTotals
 from reconfigure_policies.surrogate import Quantity
 from tests.simulation.controller import InProcessLauncher
@@ -95,18 +95,18 @@ def test_whole_rounds_agree_wherever_they_begin(places):
     totals = [each for each in kept_full(places, 60.0) if is_steady(NOTHING, each, places + places // 4)]
     whole, cut = [], []
     for begin in range(0, 300, 13):
-        rounds, length = Rounds(totals[begin]), 60
-        rounds.just_ended(totals[begin + length])
-        while not rounds.just_ended(totals[begin + length]):
-            length += 1
-        whole.append(rate_tps(totals[begin], totals[begin + length]))
-        cut.append(rate_tps(totals[begin], totals[begin + 60]))
+        start, end = totals[begin], begin + 60
+        cut.append(rate_tps(start, totals[end]))
+        ended = whole_rounds(start, totals[end])
+        while whole_rounds(start, totals[end]) == ended:
+            end += 1
+        whole.append(rate_tps(start, totals[end]))
     assert max(whole) / min(whole) < 1.03
     assert max(cut) / min(cut) > 1.05
 
 
 def test_a_round_is_as_many_requests_as_ran():
-    """It has just ended once: not before, and not again until the next has."""
-    rounds = Rounds(replace(NOTHING, finished=5, running=4))
-    answers = [rounds.just_ended(replace(NOTHING, finished=finished)) for finished in (7, 8, 9, 12, 13, 17, 17)]
-    assert answers == [False, False, True, False, True, True, False]
+    """It ends with the last of them: not before, and not again until as many more have ended."""
+    start = replace(NOTHING, finished=5, running=4)
+    ended = [whole_rounds(start, replace(NOTHING, finished=finished)) for finished in (7, 8, 9, 12, 13, 17, 17)]
+    assert ended == [0, 0, 1, 1, 2, 3, 3]

@@ -186,10 +186,9 @@ class EmulatedScheduler:
 
     def _pace_s(self) -> float:
         """The interval, and none while somebody waits who cannot start: what the batch finishes is what makes room."""
-        if self._queues.first_waiting() is None:
-            return self.knobs.pacing_interval_s
+        somebody_waits = self._queues.first_waiting() is not None
         is_full = self._queues.running + len(self._queues.waiting) > self.knobs.max_num_seqs
-        return 0.0 if is_full or not self._has_prefill() else self.knobs.pacing_interval_s
+        return 0.0 if somebody_waits and (is_full or not self._has_prefill()) else self.knobs.pacing_interval_s
 
     def _has_prefill(self) -> bool:
         if self._queues.decoding >= self.knobs.max_num_batched_tokens:

@@ -37,6 +37,11 @@ class LoadTally:
     failed: int = 0
     fault: str = ""
 
+    @property
+    def unserved(self) -> bool:
+        """Whether some have failed, and none was completed."""
+        return self.failed > 0 and not self.completed
+
 
 @asynccontextmanager
 async def offered_load(
@@ -90,7 +95,7 @@ class _Load:
     async def _one_after_another(self, source: Iterator[PlannedRequest]) -> None:
         for request in source:
             await self._complete(self._body(request))
-            if self.tally.failed and not self.tally.completed:
+            if self.tally.unserved:
                 await self._clock.sleep(0.1)  # a server that refuses everything is not asked in a tight circle
 
     async def _complete(self, body: bytes) -> None:

@@ -17,19 +17,19 @@ from reconfigure_daemon.ports import (
     TelemetryBatch,
 )
 from reconfigure_daemon.tuning.request import TuneRequest
-from reconfigure_daemon.tuning.rounds import Rounds, is_steady
+from reconfigure_daemon.tuning.rounds import NO_RECORDS, steady, whole_rounds
 from reconfigure_daemon.tuning.workload import Lengths
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import ServiceLevelObjective
-from reconfigure_policies.domain.workload import IterationTotals, WorkloadWindow
+from reconfigure_policies.domain.workload import WorkloadWindow
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 from reconfigure_policies.surrogate.trials import measured_in, rate_relative_sd
 
 _SAMPLE_S = 1.0
 
-#: How often a flood is looked at while it has to reach its steady state, or to end a round.
+#: How often a flood is looked at while it has to end a round.
 _LOOK_S = 0.1
 
 #: A flood that is not in its steady state within so many windows' time is measured as it is.
@@ -43,8 +43,6 @@ _QUEUED_SHARE, _QUEUED_AT_LEAST = 0.25, 4
 
 #: An engine that is left alone with what was cut off is idle within this, or is measured as it is.
 _IDLE_WITHIN_S = 30.0
-
-_NO_RECORDS = 2**62
 
 
 class Stretch(Protocol):
@@ -125,7 +123,7 @@ class Measuring:
         """A window of a load that has settled."""
         async with load as tally:
             await self._clock.sleep(request.settle_s)
-            watch = self._watch(host, await host.telemetry(_NO_RECORDS), slo)
+            watch = self._watch(host, await host.telemetry(NO_RECORDS), slo)
             await watch.go_on(request.window_s)
         return watch.served(tally)
 
@@ -133,29 +131,18 @@ class Measuring:
         self, host: EngineHost, flood: Load, at_once: int, request: TuneRequest, slo: ServiceLevelObjective
     ) -> WorkloadWindow:
         """Whole rounds of a full engine in its steady state."""
-        before = (await host.telemetry(_NO_RECORDS)).totals
+        before = (await host.telemetry(NO_RECORDS)).totals
         async with flood as tally:
             await self._clock.sleep(request.settle_s)
-            steady = await self._steady(host, tally, before, at_once, _STEADY_WITHIN * request.saturated_s)
-            watch = self._watch(host, steady, slo)
+            start = await steady(host, before, at_once, tally, _STEADY_WITHIN * request.saturated_s, self._clock)
+            _refuse_unserved(tally)
+            watch = self._watch(host, start, slo)
             await watch.go_on(request.saturated_s)
             await watch.end_round((_WHOLE_WITHIN - 1) * request.saturated_s)
         return watch.served(tally)
 
     def _watch(self, host: EngineHost, start: TelemetryBatch, slo: ServiceLevelObjective) -> _Watch:
         return _Watch(host, start, self._begin(start, self._meter.read(), slo), self._meter, self._clock)
-
-    async def _steady(
-        self, host: EngineHost, tally: LoadTally, before: IterationTotals, begun: int, within_s: float
-    ) -> TelemetryBatch:
-        """What the engine says once a flood's first requests have all ended, or when it has had its time."""
-        latest_s = self._clock.monotonic() + within_s
-        while not is_steady(before, (batch := await host.telemetry(_NO_RECORDS)).totals, begun):
-            _refuse_unserved(tally)
-            if self._clock.monotonic() >= latest_s:
-                break
-            await self._clock.sleep(_LOOK_S)
-        return batch
 
     async def _idle(self, host: EngineHost) -> HostState:
         """Wait until what was cut off is gone."""
@@ -172,8 +159,8 @@ class _Watch:
         self, host: EngineHost, start: TelemetryBatch, stretch: Stretch, meter: EnergyMeter, clock: Clock
     ) -> None:
         self._host = host
+        self._start = start.totals
         self._batch = start
-        self._rounds = Rounds(start.totals)
         self._stretch = stretch
         self._meter = meter
         self._clock = clock
@@ -187,7 +174,8 @@ class _Watch:
     async def end_round(self, within_s: float) -> None:
         """Let it last until a round ends, but no longer than that."""
         latest_s = self._clock.monotonic() + within_s
-        while not self._rounds.just_ended(self._batch.totals) and self._clock.monotonic() < latest_s:
+        ended = whole_rounds(self._start, self._batch.totals)
+        while whole_rounds(self._start, self._batch.totals) == ended and self._clock.monotonic() < latest_s:
             await self._look(_LOOK_S)
 
     def served(self, tally: LoadTally) -> WorkloadWindow:
@@ -209,7 +197,7 @@ class _Watch:
 
 
 def _refuse_unserved(tally: LoadTally) -> None:
-    if tally.failed and not tally.completed:
+    if tally.unserved:
         raise NotServed(f"all of its {tally.failed} requests failed: {tally.fault}")
 
 

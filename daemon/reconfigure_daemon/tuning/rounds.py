@@ -1,41 +1,51 @@
 """When a full engine is in its steady state, and which windows of it are whole.
 
-The requests of a flood begin together. It takes a while until every place is taken: 128 places with prompts of 512
-tokens fill up in eight seconds on a GPU that computes 8,000 of them a second. And requests that begin together end
-together, whose successors' prompts then come together: throughput swings, with a period in which as many requests end
-as run at once, a *round*. A window that begins before the first requests have all ended measures an engine that fills
-up; one that holds half a round measures which half it met. docs/decisions/0015 has what that did to trials.
+The requests of a flood begin together. It takes a while until every place is taken: six to eight seconds for 128 places
+with prompts of 512 tokens, on an H200 under a model of 24B. And requests that begin together end together, whose
+successors' prompts then come together: throughput swings, with a period in which as many requests end as run at once, a
+*round*. A window that begins before the first requests have all ended measures an engine that fills up; one that holds
+half a round measures which half it met. docs/decisions/0015 has what that did to trials.
 """
 
 from __future__ import annotations
 
+from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.ports import EngineHost, LoadTally, TelemetryBatch
 from reconfigure_policies.domain.workload import IterationTotals
 
+#: How often a flood is looked at while it has to reach its steady state.
+_LOOK_S = 0.1
 
-def is_steady(at_start: IterationTotals, now: IterationTotals, begun: int) -> bool:
-    """Whether as many requests have ended as a flood began with; from then on all are whole ones.
+#: After the last of all records: an answer without any.
+NO_RECORDS = 2**62
+
+
+async def steady(
+    host: EngineHost, before: IterationTotals, begun: int, tally: LoadTally, within_s: float, clock: Clock
+) -> TelemetryBatch:
+    """What an engine says once a flood's first requests have all ended, is refused, or has had its time.
 
     Args:
-        at_start: totals just before the flood.
-        now: totals of the same engine.
+        host: of the engine.
+        before: its totals just before the flood.
         begun: requests that it began with.
+        tally: of the flood.
+        within_s: after so long the engine is taken as it is.
+        clock: time.
     """
-    return now.finished - at_start.finished >= begun
+    latest_s = clock.monotonic() + within_s
+    while True:
+        batch = await host.telemetry(NO_RECORDS)
+        if is_steady(before, batch.totals, begun) or tally.unserved or clock.monotonic() >= latest_s:
+            return batch
+        await clock.sleep(_LOOK_S)
 
 
-class Rounds:
-    """Tells when a window ends with a whole round.
+def is_steady(before: IterationTotals, now: IterationTotals, begun: int) -> bool:
+    """Whether as many requests have ended as a flood began with; from then on all are whole ones."""
+    return now.finished - before.finished >= begun
 
-    Args:
-        start: the window's zero; as many requests as run then make a round.
-    """
 
-    def __init__(self, start: IterationTotals) -> None:
-        self._start = start
-        self._before: int | None = None
-
-    def just_ended(self, now: IterationTotals) -> bool:
-        """Whether a round has ended since this was last asked; the first answer is about the moment itself, and no."""
-        ended = (now.finished - self._start.finished) // max(1, self._start.running)
-        before, self._before = self._before, ended
-        return before is not None and ended > before
+def whole_rounds(start: IterationTotals, now: IterationTotals) -> int:
+    """Rounds that have ended since the start of a window; as many requests as ran then make one."""
+    return (now.finished - start.finished) // max(1, start.running)
