@@ -1,6 +1,6 @@
 """How well surrogates foretell configurations that they were never shown, on an H200, in another session.
 
-    python -m benchmarks.surrogate_h200 [--training FILE] [--held-out FILE]
+    python -m benchmarks.surrogate_h200 [--training FILE] [--held-out FILE] [--splits N]
 
 Both files are raw measurements by `benchmarks.gpu.surrogate_trials`, committed in `benchmarks/measurements/`; this
 command computes on them and needs no GPU. The surrogates are fitted to the training session as the daemon would fit
@@ -8,13 +8,16 @@ them, and asked for each held-out configuration under its load. What was measure
 windows, so that one which the host disturbed does not count; R2 and MAPE are on those medians, on the quantity's own
 scale. The 95 % intervals are for one outcome, so each window counts for their coverage. Beside them: a ridge regression
 of the logarithm on the same inputs, the training's mean, and the R2 that a perfect model would reach against medians as
-noisy as these.
+noisy as these. Two dozen configurations are few to judge intervals by, so that one window more or less decides; for
+that, the configurations of both sessions are dealt out again at random, `--splits` times, as many to learn from and as
+many to judge by as before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -68,6 +71,21 @@ class HeldOut:
         return median(self.windows)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """How well one fit foretold a quantity: R2 and error of medians, share of the windows inside their intervals."""
+
+    r2: float
+    mape: float
+    coverage: float
+
+    @classmethod
+    def of(cls, judged: Sequence[HeldOut]) -> Scores:
+        """Of all held-out configurations."""
+        measured, foretold = np.array([[each.median, each.estimate.median] for each in judged]).T
+        return cls(r_squared(measured, foretold) or 0.0, mape(measured, foretold), coverage_of(judged))
+
+
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Fit to one session, judge by the other."""
     files = (("training", arguments.training), ("held_out", arguments.held_out))
@@ -75,16 +93,19 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     space = space_of(training)
     learned_from, judged_by = trials_of(training), trials_of(held_out)
     refuse_shared(learned_from, judged_by)
-    surrogates = fit(list(learned_from.values()), space, FitOptions(quantities=tuple(TARGETS)))
+    surrogates = fitted(list(learned_from.values()), space)
     rows: list[Row] = []
     details: dict[str, Any] = {}
     for quantity in TARGETS:
-        judged = judge(quantity, surrogates, list(learned_from.values()), judged_by, space)
+        judged = judge(quantity, surrogates, list(learned_from.values()), by_configuration(judged_by), space)
         rows += rows_of(quantity, judged, [t.measured[quantity].value for t in learned_from.values()])
         details[quantity.value] = [
             {"trial": each.name, "measured": each.windows, "foretold": vars_of(each.estimate), "ridge": each.ridge}
             for each in judged
         ]
+    splits = [split_again(learned_from, judged_by, space, seed) for seed in range(arguments.splits)]
+    details["splits"] = [{quantity.value: vars_of(scores) for quantity, scores in each.items()} for each in splits]
+    rows += rows_of_splits(splits)
     own = quality(surrogates)
     details["leave_one_out"] = {q.value: vars_of(found) for q, found in own.by_quantity.items()}
     details["runs"] = {"training": training["runs"], "held_out": held_out["runs"]}
@@ -166,17 +187,27 @@ def refuse_shared(training: dict[str, Trial], held_out: dict[str, Trial]) -> Non
         raise RequestInvalid(f"{next(iter(shared))} is in both sessions; held-out configurations are never trained on")
 
 
+def fitted(trials: Sequence[Trial], space: ConfigurationSpace) -> Any:
+    """Surrogates of the two quantities, fitted as the daemon fits them."""
+    return fit(list(trials), space, FitOptions(quantities=tuple(TARGETS)))
+
+
+def by_configuration(trials: dict[str, Trial]) -> dict[str, list[Trial]]:
+    """The windows of each configuration, by the name that its trials share."""
+    windows: dict[str, list[Trial]] = defaultdict(list)
+    for key, trial in trials.items():
+        windows[name_of(key)].append(trial)
+    return windows
+
+
 def judge(
     quantity: Quantity,
     surrogates: Any,
     training: Sequence[Trial],
-    held_out: dict[str, Trial],
+    windows: dict[str, list[Trial]],
     space: ConfigurationSpace,
 ) -> list[HeldOut]:
-    """Every held-out configuration with its forecasts."""
-    windows: dict[str, list[Trial]] = defaultdict(list)
-    for key, trial in held_out.items():
-        windows[name_of(key)].append(trial)
+    """Every held-out configuration, by its windows, with its forecasts."""
     encoding = encoding_of(space, [trial.context for trial in training], FitOptions().canonical)
     logarithms = np.log([trial.measured[quantity].value for trial in training])
     first = [trials[0] for trials in windows.values()]
@@ -204,8 +235,7 @@ def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[fl
     foretold = np.array([each.estimate.median for each in judged])
     linear = np.array([each.ridge for each in judged])
     mean = np.full(len(judged), fmean(training))
-    inside = [each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows]
-    coverage = fmean(inside)
+    coverage = coverage_of(judged)
     return [
         at_least(f"{name}: R2 on held-out configurations", r_squared(measured, foretold), least_r2),
         at_most(f"{name}: mean absolute error", mape(measured, foretold), most_error),
@@ -217,6 +247,44 @@ def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[fl
         shown(f"{name}: least measured", float(measured.min()), UNITS[quantity]),
         shown(f"{name}: most measured", float(measured.max()), UNITS[quantity]),
     ]
+
+
+def split_again(
+    training: dict[str, Trial], held_out: dict[str, Trial], space: ConfigurationSpace, seed: int
+) -> dict[Quantity, Scores]:
+    """How well both quantities are foretold with the configurations of both sessions dealt out at random.
+
+    As many configurations as the training session had are learned from: a window of each, and a second one of some, up
+    to as many as it had. All windows of the others judge.
+    """
+    sessions = {"training": by_configuration(training), "held_out": by_configuration(held_out)}
+    windows = {f"{of} {name}": trials for of, found in sessions.items() for name, trials in found.items()}
+    names = sorted(windows)
+    random.Random(seed).shuffle(names)
+    learned, others = names[: len(sessions["training"])], names[len(sessions["training"]) :]
+    repeats = [windows[name][1] for name in learned if len(windows[name]) > 1]
+    trials = [*(windows[name][0] for name in learned), *repeats[: len(training) - len(learned)]]
+    surrogates, judging = fitted(trials, space), {name: windows[name] for name in others}
+    return {quantity: Scores.of(judge(quantity, surrogates, trials, judging, space)) for quantity in TARGETS}
+
+
+def rows_of_splits(splits: Sequence[dict[Quantity, Scores]]) -> list[Row]:
+    """What the splits found: medians of R2 and error, the mean share of windows inside."""
+    rows = []
+    for quantity in TARGETS if splits else ():
+        found = [each[quantity] for each in splits]
+        of = f"{NAMES[quantity]}, {len(splits)} random splits of both sessions"
+        rows += [
+            shown(f"{of}: median R2", median(each.r2 for each in found)),
+            shown(f"{of}: median of the mean absolute error", median(each.mape for each in found)),
+            shown(f"{of}: windows inside their 95 % interval", fmean(each.coverage for each in found)),
+        ]
+    return rows
+
+
+def coverage_of(judged: Sequence[HeldOut]) -> float:
+    """Share of all windows that are inside their configuration's interval."""
+    return fmean(each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows)
 
 
 def mape(measured: Array, foretold: Array) -> float:
@@ -248,6 +316,7 @@ def main() -> int:
     parser = command.options(__doc__)
     parser.add_argument("--training", type=Path, help="a training session (default: the committed one)")
     parser.add_argument("--held-out", type=Path, help="a held-out session (default: the committed one)")
+    parser.add_argument("--splits", type=int, default=40, help="random splits of both sessions (default: 40)")
     return command.run("surrogate_h200", parser, measure)
 
 

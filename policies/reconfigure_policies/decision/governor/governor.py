@@ -91,16 +91,18 @@ class _Turn:
         return calm.to(self.fastest, why)
 
     def back_off(self, latency: Latency) -> Governed:
-        """Measured tails come too near: go on with less, or say that nothing is left to give back."""
+        """Measured tails come too near: go on with less, or say that nothing is left to give back.
+
+        With less of the allowance, the fastest setting may be one of smaller steps, even if nothing is paced.
+        """
         why = f"{latency} came too near to its limit for more than {1 - self.limits.slo.attainment:.2g} of the requests"
-        if self.setting == self.fastest:
-            if self.state.elapsed_s > self.state.near_s + _OVER_S:
-                return self.seek()  # what broke the tail, e.g. a burst, is over
-            return self.unmet(why)
+        if self.setting == self.fastest and self.state.elapsed_s > self.state.near_s + _OVER_S:
+            return self.seek()  # what broke the tail, e.g. a burst, is over
         if latency is Latency.TTFT:  # newcomers do not wait for the pace: a little less of it would not help them
-            return self.give_back(why)
+            return self.unmet(why) if self.setting == self.fastest else self.give_back(why)
         cautious = replace(self, state=self.state.more_cautious())
-        return cautious.to(cautious.faster() or cautious.fastest, why)
+        target = cautious.faster() or cautious.fastest
+        return self.unmet(why) if target == self.setting else cautious.to(target, why)
 
     def seek(self) -> Governed:
         """Speed up as soon as the setting does not hold; otherwise look for a cheaper one from time to time."""

@@ -126,6 +126,24 @@ def test_measured_tails_near_the_limit_speed_it_up_and_make_it_cautious():
     assert "TPOT came too near" in step.reason
 
 
+def test_measured_tails_near_the_limit_shorten_steps_where_nothing_is_paced():
+    """Long prompts make decoding requests wait longer than predicted: steps become shorter before it gives up."""
+    slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=0.043)
+    limits, state = GovernorLimits.of(SPACE, SPACE.default(), slo), governed(poisson(8, 60, 4000, 20), 60, slo).state
+    fastest = limits.changes(SPACE.default(), state.search(limits).fastest)
+    assert fastest == {"max_num_batched_tokens": 2048}
+    late = tuple(record(1000.0 + state.elapsed_s, tpot_s=0.0445, tokens=20) for _ in range(10))
+    slow = quiet(state, arrivals=8, prompt_tokens=32_000, records=late)
+    configuration = SPACE.default().with_changes(fastest)
+    step = govern(replace(state, changed_at_s=0.0), slow, configuration, limits)
+    assert step.changes == {"max_num_batched_tokens": 512}
+    assert "TPOT came too near" in step.reason
+    shortest = configuration.with_changes(step.changes)
+    step = govern(replace(step.state, changed_at_s=0.0), slow, shortest, limits)
+    assert step.changes == {}
+    assert step.reason.startswith("No setting holds the service level: TPOT")
+
+
 def test_requests_from_before_a_change_are_not_held_against_it():
     """A slow answer that began under the old setting says nothing of the new one."""
     state, configuration = experienced()
