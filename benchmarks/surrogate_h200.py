@@ -109,22 +109,22 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     own = quality(surrogates)
     details["leave_one_out"] = {q.value: vars_of(found) for q, found in own.by_quantity.items()}
     details["runs"] = {"training": training["runs"], "held_out": held_out["runs"]}
-    gpus = {gpu["name"] for each in (training, held_out) for run in each["runs"] for gpu in run["machine"]["gpus"]}
     rows.append(shown("training trials", len(learned_from)))
     rows.append(shown("held-out configurations", len({name_of(key) for key in judged_by})))
     notes = [
-        f"Measured on {', '.join(sorted(gpus)) or 'no GPU: not a measurement of one'}, vLLM "
-        f"{training['runs'][0]['versions']['vllm']}; training {training['runs'][0]['began']}, held out "
-        f"{held_out['runs'][0]['began']}; {held_out['seconds']['rate_window']:g} s and "
-        f"{held_out['seconds']['saturated_window']:g} s a window.",
+        f"Windows of {held_out['seconds']['rate_window']:g} s at a rate, and of at least "
+        f"{held_out['seconds']['saturated_window']:g} s, to the end of a round, of a full engine.",
         f"{training['model']}, requests of {training['prompt_tokens']} + {training['output_tokens']} tokens.",
         "Energy is of the GPU's own counter, and includes prefill and idle energy at the trial's arrival rate.",
         f"Knobs: {', '.join(f'{knob.name} ({knob.tier.value})' for knob in space.knobs)}.",
     ]
     if own.faults:
         notes.append(f"Of themselves they say that they are not to be trusted: {'; '.join(own.faults)}.")
+    if "emulated" in (training["engine"], held_out["engine"]):
+        notes.append("Of an emulated engine: not a measurement of a GPU.")
+    measured = [{**run, "date": run["began"]} for session in (training, held_out) for run in session["runs"]]
     console.print(f"fitted to {len(learned_from)} trials, judged by {len(judged_by)} windows")
-    return command.Findings(rows, notes, details)
+    return command.Findings(rows, notes, details, measured)
 
 
 def session_of(path: Path, session: str) -> dict[str, Any]:

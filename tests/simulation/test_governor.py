@@ -158,7 +158,10 @@ def test_what_limits_a_recorded_code_service():
     for budget, interval_s in product((512, 1024, 2048, 8192), (0.0, 0.02, 0.03)):
         plant = Plant(stretch, interval_s, budget=budget, model=slow)
         plant.second(480)
-        runs[budget, interval_s] = (attainment(plant.records), plant.scheduler.energy_j / plant.scheduler.totals().output_tokens)
+        runs[budget, interval_s] = (
+            attainment(plant.records),
+            plant.scheduler.energy_j / plant.scheduler.totals().output_tokens,
+        )
     stock_attained, stock_j = runs[8192, 0.0]
     assert stock_attained == pytest.approx(rows["azure_2023_code, TPOT 50 ms: SLO attainment, stock"], abs=0.03)
     assert max(attained for attained, _ in runs.values()) < 0.9
