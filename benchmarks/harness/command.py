@@ -39,7 +39,7 @@ class Findings:
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
-    measured: list[Mapping[str, Any]] = field(default_factory=list)
+    measured: Sequence[Mapping[str, Any]] = ()
 
 
 #: Exit code of a process that was interrupted, as shells have it.
