@@ -105,17 +105,23 @@ class Search:
         return next(setting for setting, j in zip(settings, costs_j, strict=True) if j <= (1 + _SAME_COST) * least_j)
 
     def _patient_budget(self, stock: Setting) -> int:
-        """The largest budget up to the stock one that keeps every step shorter than TPOT allows; else stock's."""
+        """The largest budget up to the stock one that keeps every step shorter than TPOT allows; else stock's.
+
+        Caution does not count where it would leave none: longer steps are no remedy.
+        """
         limit_s, budget = self.limits.slo.tpot_s, stock.max_num_batched_tokens
         if limit_s is None or not self.load.is_known or not self.model.time.knows_prefill:
             return budget
         workload = self.load.workload(self.load.planned_rps)
         batch = min(stock.max_num_seqs, workload.arrival_rate_rps * workload.output_tokens * self.allowed_s(limit_s))
         kv_tokens = batch * (workload.context_tokens + workload.output_tokens / 2)
-        patient = (
-            tokens
+        steps_s = {
+            tokens: self.model.time.prefill_step_s(tokens - batch, batch, kv_tokens)
             for tokens in self.limits.budgets
             if batch < tokens <= budget
-            and self.model.time.prefill_step_s(tokens - batch, batch, kv_tokens) <= self.allowed_s(limit_s)
-        )
-        return next(patient, budget)
+        }
+        for allowed_s in (self.allowed_s(limit_s), self.allowed_s(limit_s) / self.caution):
+            patient = [tokens for tokens, step_s in steps_s.items() if step_s <= allowed_s]
+            if patient:
+                return max(patient)
+        return budget

@@ -126,20 +126,27 @@ def test_measured_tails_near_the_limit_speed_it_up_and_make_it_cautious():
     assert "TPOT came too near" in step.reason
 
 
+def late_beside_long_prompts(tpot_s, late_s, budget):
+    """What is done at a budget without a pace, where decoding requests waited that long between long prompts."""
+    slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=tpot_s)
+    limits = GovernorLimits.of(SPACE, SPACE.default(), slo)
+    state = replace(governed(poisson(8, 60, 4000, 20), 60, slo).state, changed_at_s=0.0)
+    assert state.search(limits).fastest == replace(limits.stock, max_num_batched_tokens=budget)
+    late = tuple(record(1000.0 + state.elapsed_s, tpot_s=late_s, tokens=20) for _ in range(10))
+    configuration = SPACE.default().with_changes({"max_num_batched_tokens": budget})
+    return govern(state, quiet(state, arrivals=8, prompt_tokens=32_000, records=late), configuration, limits)
+
+
 def test_measured_tails_near_the_limit_shorten_steps_where_nothing_is_paced():
-    """Long prompts make decoding requests wait longer than predicted: steps become shorter before it gives up."""
-    slo = ServiceLevelObjective(ttft_s=1.0, tpot_s=0.043)
-    limits, state = GovernorLimits.of(SPACE, SPACE.default(), slo), governed(poisson(8, 60, 4000, 20), 60, slo).state
-    fastest = limits.changes(SPACE.default(), state.search(limits).fastest)
-    assert fastest == {"max_num_batched_tokens": 2048}
-    late = tuple(record(1000.0 + state.elapsed_s, tpot_s=0.0445, tokens=20) for _ in range(10))
-    slow = quiet(state, arrivals=8, prompt_tokens=32_000, records=late)
-    configuration = SPACE.default().with_changes(fastest)
-    step = govern(replace(state, changed_at_s=0.0), slow, configuration, limits)
+    """Decoding requests waited longer than predicted: steps become shorter before it says that no setting holds."""
+    step = late_beside_long_prompts(tpot_s=0.043, late_s=0.0445, budget=2048)
     assert step.changes == {"max_num_batched_tokens": 512}
     assert "TPOT came too near" in step.reason
-    shortest = configuration.with_changes(step.changes)
-    step = govern(replace(step.state, changed_at_s=0.0), slow, shortest, limits)
+
+
+def test_longer_steps_are_no_remedy():
+    """Where even the shortest steps are too long, they stay as they are, and it says so."""
+    step = late_beside_long_prompts(tpot_s=0.0122, late_s=0.0135, budget=512)
     assert step.changes == {}
     assert step.reason.startswith("No setting holds the service level: TPOT")
 
