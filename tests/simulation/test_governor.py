@@ -151,13 +151,15 @@ def test_what_limits_a_recorded_code_service():
     """
     measured = json.loads((RESULTS / "gpu.trace_code.json").read_text())
     rows = {row["what"]: row["value"] for row in measured["rows"]}
-    start_s = measured["arguments"]["start"]
-    stretch = [replace(a, at_s=a.at_s - start_s) for a in _azure("azure_2023_code", start_s + 480) if a.at_s >= start_s]
+    of = measured["arguments"]
+    start_s, length_s = of["start"], of["slice"] * of["rounds"]
+    arrivals = _azure("azure_2023_code", start_s + length_s)
+    stretch = [replace(a, at_s=a.at_s - start_s) for a in arrivals if a.at_s >= start_s]
     slow = EngineModel(compute_s_per_token=24e-6)
     runs = {}
     for budget, interval_s in product((512, 1024, 2048, 8192), (0.0, 0.02, 0.03)):
         plant = Plant(stretch, interval_s, budget=budget, model=slow)
-        plant.second(480)
+        plant.second(length_s)
         runs[budget, interval_s] = (
             attainment(plant.records),
             plant.scheduler.energy_j / plant.scheduler.totals().output_tokens,
