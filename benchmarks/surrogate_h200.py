@@ -75,7 +75,7 @@ class HeldOut:
 class Scores:
     """How well one fit foretold a quantity: R2 and error of medians, share of the windows inside their intervals."""
 
-    r2: float
+    r2: float | None
     mape: float
     coverage: float
 
@@ -83,7 +83,8 @@ class Scores:
     def of(cls, judged: Sequence[HeldOut]) -> Scores:
         """Of all held-out configurations."""
         measured, foretold = np.array([[each.median, each.estimate.median] for each in judged]).T
-        return cls(r_squared(measured, foretold) or 0.0, mape(measured, foretold), coverage_of(judged))
+        inside = [each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows]
+        return cls(r_squared(measured, foretold), mape(measured, foretold), fmean(inside))
 
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
@@ -93,12 +94,13 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     space = space_of(training)
     learned_from, judged_by = trials_of(training), trials_of(held_out)
     refuse_shared(learned_from, judged_by)
-    surrogates = fitted(list(learned_from.values()), space)
+    trials, windows = list(learned_from.values()), by_configuration(judged_by)
+    surrogates = fitted(trials, space)
     rows: list[Row] = []
     details: dict[str, Any] = {}
     for quantity in TARGETS:
-        judged = judge(quantity, surrogates, list(learned_from.values()), by_configuration(judged_by), space)
-        rows += rows_of(quantity, judged, [t.measured[quantity].value for t in learned_from.values()])
+        judged = judge(quantity, surrogates, trials, windows, space)
+        rows += rows_of(quantity, judged, [trial.measured[quantity].value for trial in trials])
         details[quantity.value] = [
             {"trial": each.name, "measured": each.windows, "foretold": vars_of(each.estimate), "ridge": each.ridge}
             for each in judged
@@ -109,8 +111,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     own = quality(surrogates)
     details["leave_one_out"] = {q.value: vars_of(found) for q, found in own.by_quantity.items()}
     details["runs"] = {"training": training["runs"], "held_out": held_out["runs"]}
-    rows.append(shown("training trials", len(learned_from)))
-    rows.append(shown("held-out configurations", len({name_of(key) for key in judged_by})))
+    rows.append(shown("training trials", len(trials)))
+    rows.append(shown("held-out configurations", len(windows)))
     notes = [
         f"Windows of {held_out['seconds']['rate_window']:g} s at a rate, and of at least "
         f"{held_out['seconds']['saturated_window']:g} s, to the end of a round, of a full engine.",
@@ -123,7 +125,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     if "emulated" in (training["engine"], held_out["engine"]):
         notes.append("Of an emulated engine: not a measurement of a GPU.")
     measured = [{**run, "date": run["began"]} for session in (training, held_out) for run in session["runs"]]
-    console.print(f"fitted to {len(learned_from)} trials, judged by {len(judged_by)} windows")
+    console.print(f"fitted to {len(trials)} trials, judged by {len(judged_by)} windows")
     return command.Findings(rows, notes, details, measured)
 
 
@@ -232,14 +234,14 @@ def rows_of(quantity: Quantity, judged: Sequence[HeldOut], training: Sequence[fl
     """R2 and error against their targets, coverage, and what they stand beside."""
     name, (least_r2, most_error) = NAMES[quantity], TARGETS[quantity]
     measured = np.array([each.median for each in judged])
-    foretold = np.array([each.estimate.median for each in judged])
     linear = np.array([each.ridge for each in judged])
     mean = np.full(len(judged), fmean(training))
-    coverage = coverage_of(judged)
+    scores = Scores.of(judged)
+    is_calibrated = 0.93 <= scores.coverage <= 0.98
     return [
-        at_least(f"{name}: R2 on held-out configurations", r_squared(measured, foretold), least_r2),
-        at_most(f"{name}: mean absolute error", mape(measured, foretold), most_error),
-        Row(f"{name}: windows inside their 95 % interval", coverage, "", "0.93 to 0.98", 0.93 <= coverage <= 0.98),
+        at_least(f"{name}: R2 on held-out configurations", scores.r2, least_r2),
+        at_most(f"{name}: mean absolute error", scores.mape, most_error),
+        Row(f"{name}: windows inside their 95 % interval", scores.coverage, "", "0.93 to 0.98", is_calibrated),
         shown(f"{name}: R2 of a perfect model, by the windows' noise", ceiling(judged)),
         shown(f"{name}: R2 of ridge regression", r_squared(measured, linear)),
         shown(f"{name}: error of ridge regression", mape(measured, linear)),
@@ -275,16 +277,11 @@ def rows_of_splits(splits: Sequence[dict[Quantity, Scores]]) -> list[Row]:
         found = [each[quantity] for each in splits]
         of = f"{NAMES[quantity]}, {len(splits)} random splits of both sessions"
         rows += [
-            shown(f"{of}: median R2", median(each.r2 for each in found)),
+            shown(f"{of}: median R2", median(each.r2 or 0.0 for each in found)),
             shown(f"{of}: median of the mean absolute error", median(each.mape for each in found)),
             shown(f"{of}: windows inside their 95 % interval", fmean(each.coverage for each in found)),
         ]
     return rows
-
-
-def coverage_of(judged: Sequence[HeldOut]) -> float:
-    """Share of all windows that are inside their configuration's interval."""
-    return fmean(each.estimate.low <= value <= each.estimate.high for each in judged for value in each.windows)
 
 
 def mape(measured: Array, foretold: Array) -> float:

@@ -69,9 +69,9 @@ def governed(arrivals, duration_s, slo=SLO, warm_s=0, space=SPACE):
     return run
 
 
-def ungoverned(arrivals, duration_s, interval_s=0.0, warm_s=0):
-    """A run at one pace."""
-    run = Run(Plant(arrivals, interval_s), SPACE.default())
+def ungoverned(arrivals, duration_s, interval_s=0.0, warm_s=0, **engine):
+    """A run at one pace; `engine` as `Plant` takes it."""
+    run = Run(Plant(arrivals, interval_s, **engine), SPACE.default())
     if warm_s:
         run.plant.second(warm_s)
         run.mark()

@@ -96,10 +96,11 @@ class _Turn:
         With less of the allowance, the fastest setting may be one of smaller steps, even if nothing is paced.
         """
         why = f"{latency} came too near to its limit for more than {1 - self.limits.slo.attainment:.2g} of the requests"
-        if self.setting == self.fastest and self.state.elapsed_s > self.state.near_s + _OVER_S:
+        is_fastest = self.setting == self.fastest
+        if is_fastest and self.state.elapsed_s > self.state.near_s + _OVER_S:
             return self.seek()  # what broke the tail, e.g. a burst, is over
         if latency is Latency.TTFT:  # newcomers do not wait for the pace: a little less of it would not help them
-            return self.unmet(why) if self.setting == self.fastest else self.give_back(why)
+            return self.unmet(why) if is_fastest else self.give_back(why)
         cautious = replace(self, state=self.state.more_cautious())
         target = cautious.faster() or cautious.fastest
         return self.unmet(why) if target == self.setting else cautious.to(target, why)

@@ -120,8 +120,6 @@ class Search:
             for tokens in self.limits.budgets
             if batch < tokens <= budget
         }
-        for allowed_s in (self.allowed_s(limit_s), self.allowed_s(limit_s) / self.caution):
-            patient = [tokens for tokens, step_s in steps_s.items() if step_s <= allowed_s]
-            if patient:
-                return max(patient)
-        return budget
+        allowances_s = (self.allowed_s(limit_s), limit_s * (1 - self.limits.margin))
+        patient = (tokens for most_s in allowances_s for tokens, step_s in steps_s.items() if step_s <= most_s)
+        return next(patient, budget)
