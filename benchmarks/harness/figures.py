@@ -18,6 +18,7 @@ MODULES = {
     "closed_loop_h200": "gpu.closed_loop",
     "gpu.saturated_short": "gpu.saturated",
     "gpu.trace_code": "gpu.trace",
+    "gpu.trace_code_fp8": "gpu.trace",
     "gpu.trace_fp8": "gpu.trace",
 }
 
