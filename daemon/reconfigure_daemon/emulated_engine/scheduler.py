@@ -3,8 +3,8 @@
 It follows vLLM's V1 scheduler: every decoding request gets one token in each step; what is left of the token budget
 goes to prompts, running ones first, then waiting ones first come first served while the running cap and the KV cache
 allow it; prompts are computed in chunks. And it follows the hot scheduler's pacing: between two steps that decode,
-which start an interval apart, prompts are computed in steps of their own. Steps that only decode are worked out in
-stretches, so a virtual day of traffic takes seconds.
+which start an interval apart on average, prompts are computed in steps of their own. Steps that only decode are worked
+out in stretches, so a virtual day of traffic takes seconds.
 
 Simplifications: nothing is preempted (see `Queues.reserved_tokens`), a running batch larger than a lowered cap or
 budget drains down instead of being cut, and a request that is moved to another core keeps its progress.
@@ -22,6 +22,7 @@ from reconfigure_daemon.emulated_engine.model import EngineModel
 from reconfigure_daemon.emulated_engine.prefix_cache import PrefixCache
 from reconfigure_daemon.emulated_engine.queues import Queues
 from reconfigure_daemon.emulated_engine.requests import Arrival, Completion, LiveRequest
+from reconfigure_policies.domain.pacing import PacingClock
 from reconfigure_policies.domain.steps import StepTotals
 from reconfigure_policies.domain.workload import FinishReason, IterationTotals
 
@@ -55,9 +56,10 @@ class EmulatedScheduler:
         self._gaps = GapAccount()
         self._steps = StepAccount()
         self._counters = Counters()
+        self._pacing = PacingClock()
         self._newcomers_steps = 0
         self._in_flight: Step | None = None
-        self._last_decode_s = self._last_token_s = self._last_end_s = -inf
+        self._last_token_s = self._last_end_s = -inf
         self._held_until_s = -inf
 
     # --- events in ---
@@ -168,7 +170,7 @@ class EmulatedScheduler:
         self._counters.arrived += self._queues.arrive(self.now_s)
         if self._next_start_s() > self.now_s:
             return
-        if not self._has_prefill() and self._decode_stretch(until_s, ended):
+        if not self._has_prefill() and not self._pacing.held_up and self._decode_stretch(until_s, ended):
             return
         self._start_step()
 
@@ -181,8 +183,8 @@ class EmulatedScheduler:
         return inf
 
     def _decode_due_s(self) -> float:
-        """When the next step that decodes may start: one interval after the last."""
-        return self._last_decode_s + self._pace_s()
+        """When the next step that decodes may start."""
+        return self._pacing.due_s(self._pace_s())
 
     def _pace_s(self) -> float:
         """The interval, and none while somebody waits who cannot start: what the batch finishes is what makes room."""
@@ -208,7 +210,8 @@ class EmulatedScheduler:
     # --- a single step ---
 
     def _start_step(self) -> None:
-        decodes = not self._queues.decoding or self._decode_due_s() <= self.now_s
+        pace_s = self._pace_s()
+        decodes = not self._queues.decoding or self._pacing.due_s(pace_s) <= self.now_s
         batch, kv_tokens = (self._queues.decoding, self._queues.kv_tokens) if decodes else (0, 0)
         chunks = tuple(self._plan_prefill(self.knobs.max_num_batched_tokens - batch))
         prefill_tokens = sum(tokens for _, tokens in chunks)
@@ -217,7 +220,9 @@ class EmulatedScheduler:
         energy_j = self.model.step_energy_j(prefill_tokens, batch, rested)
         self._steps.add(prefill_tokens, batch, kv_tokens, duration_s, rested)
         if decodes:
-            self._last_decode_s = self.now_s
+            self._pacing.batch_started(self.now_s, pace_s)
+        else:
+            self._pacing.newcomers_started()
         self._in_flight = Step(self.now_s + duration_s, energy_j, decodes, chunks)
 
     def _plan_prefill(self, budget: int) -> list[tuple[LiveRequest, int]]:
@@ -293,8 +298,8 @@ class EmulatedScheduler:
         later_j = self.model.step_energy_j(0, run.batch, rested=run.is_paced)
         self._energy.spend(first_j + (steps - 1) * later_j)
         gap_s = run.end_s(0) - self._last_token_s
-        self.now_s, self._last_decode_s = run.end_s(steps - 1), run.start_s(steps - 1)
-        self._last_end_s = self._last_token_s = self.now_s
+        self._pacing.batch_started(run.start_s(steps - 1), run.interval_s)
+        self.now_s = self._last_end_s = self._last_token_s = run.end_s(steps - 1)
         self._count_decode_steps(1, gap_s, gap_s, ended)
         if steps > 1:
             mean_gap_s = (self.now_s - run.end_s(0)) / (steps - 1)

@@ -5,8 +5,9 @@ a lock keeps it out of the planning of a step, so it is in force for every step 
 are targets: what is enforced can be higher for a while, because a cap never falls below what already runs (vLLM 0.24
 asserts on it and the core would die) and a budget never below one token for each running sequence.
 
-Pacing: steps that decode start at least an interval apart. A newcomer's prompt does not wait for that, and is not
-slowed down by the batch that does: between two such steps it is computed in steps of its own.
+Pacing: steps that decode start an interval apart on average. A newcomer's prompt does not wait for that, and is not
+slowed down by the batch that does: between two such steps it is computed in steps of its own. What it keeps the batch
+waiting is made up by the steps after it (`PacingClock`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from reconfigure_daemon.engine_host.resumption import generated_tokens
 from reconfigure_daemon.engine_host.step_account import StepAccount
+from reconfigure_policies.domain.pacing import PacingClock
 
 if TYPE_CHECKING:
     from vllm.v1.core.sched.scheduler import Scheduler as _Above
@@ -54,7 +56,7 @@ class HotKnobs(_Above):
             "speculation_batch_limit": self._boot_cap,
         }
         self._planning = threading.Lock()  # held while a step is planned or a knob is set
-        self._last_decode_s = 0.0
+        self._pacing = PacingClock()
         self._resting = 0  # decoding requests that the step being planned leaves out
         self._newcomers_stuck = False  # the last step was to be theirs, and none of them could start
         self._input_queue: Any = None
@@ -152,9 +154,10 @@ class HotKnobs(_Above):
             elif self._arrival_ends_wait():
                 return self._empty_step(*args, **kwargs)  # the core takes it in, and plans again
         self._newcomers_stuck = False
-        self._last_decode_s = time.monotonic()
+        begun_s = time.monotonic()
+        self._pacing.batch_started(begun_s, self._target["pacing_interval_s"])
         step = self._plan_step(*args, **kwargs)
-        self._steps.begin(step, self._last_decode_s, self.kv_cache_manager.usage * self._kv_capacity_tokens)
+        self._steps.begin(step, begun_s, self.kv_cache_manager.usage * self._kv_capacity_tokens)
         return step
 
     def get_request_counts(self) -> tuple[int, int]:
@@ -225,6 +228,7 @@ class HotKnobs(_Above):
                 for name, cap in caps.items():
                     setattr(self, name, cap)
         self._newcomers_stuck = not step.total_num_scheduled_tokens
+        self._pacing.newcomers_started()
         self._steps.begin(step, begun_s, 0.0)
         return step
 
@@ -237,7 +241,7 @@ class HotKnobs(_Above):
             self._pause_state = saved
 
     def _interval_left_s(self) -> float:
-        return float(self._last_decode_s + self._target["pacing_interval_s"] - time.monotonic())
+        return self._pacing.due_s(self._target["pacing_interval_s"]) - time.monotonic()
 
     def _arrival_ends_wait(self) -> bool:
         """Wait out the interval; True as soon as the core has something else to do."""

@@ -1,8 +1,8 @@
 """How an engine's steps follow each other under a workload and a setting, in the steady state.
 
 The engine takes one step after another, and there are two ways to go on. Flat out, each step gives every decoding
-request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart, and
-prompts are computed in between, in steps of their own, as they come; where there are too many for that, it is flat out
+request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart on average,
+and prompts are computed in between, in steps of their own, as they come; where there are too many for that, it is flat out
 again. With Poisson arrivals each way has a closed form for a given batch; the batch follows from Little's law, and the
 two are iterated until they agree. Each way is settled by itself: near its edge, the period of one may be what makes
 the other possible, and a search that may change sides would go to and fro between them.
@@ -36,6 +36,8 @@ class Workload:
         context_tokens: of a prompt with its cached part.
         output_tokens: of a request.
         prompt_tail_tokens: a prompt longer than 99 of 100 others.
+        short_output_tokens: the harmonic mean of the output tokens, in which short answers weigh most; 0 where all
+            answers are equally long.
     """
 
     arrival_rate_rps: float
@@ -43,6 +45,7 @@ class Workload:
     context_tokens: float
     output_tokens: float
     prompt_tail_tokens: float = 0.0
+    short_output_tokens: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ def _paced(
     tokens = workload.arrival_rate_rps * workload.prompt_tokens / steps if steps > 0 else 0.0
     return Rhythm(
         paced=True,
-        period_s=interval_s + steps * prefill_s**2 / 2,  # a step that is due waits for the rest of a prompt's
+        period_s=interval_s + steps * max(0.0, prefill_s - interval_s) ** 2 / 2,  # one interval of delay is made up
         decode_s=crowd.decode_s,
         prefill_s=model.time.prefill_step_s(min(tokens, most_tokens), 0, 0),
         prompt_s=prompt_s,

@@ -120,14 +120,17 @@ def _tpot_s(workload: Workload, rhythm: Rhythm) -> float:
 
 
 def _tpot_tail_s(model: StepCostModel, workload: Workload, rhythm: Rhythm, tpot_s: float) -> float:
-    """99 of 100 requests' time per token: a larger batch, and more prefill steps in their way than usual."""
+    """99 of 100 requests' time per token: a larger batch, and more prefill steps in their way than usual.
+
+    What a step is late weighs most in short answers, whose tokens are few.
+    """
     batch = rhythm.batch + Z99 * sqrt(rhythm.batch)
     decode_s = model.time.decode_step_s(batch, rhythm.kv_tokens * batch / rhythm.batch)
-    gaps, share = max(1.0, workload.output_tokens - 1), rhythm.prefill_share
+    gaps, share = max(1.0, (workload.short_output_tokens or workload.output_tokens) - 1), rhythm.prefill_share
     edge_s = max(0.0, rhythm.prefill_s - decode_s) / gaps  # the last gap may end with a prefill step
     if rhythm.paced:
-        variance = rhythm.prefill_rate * rhythm.prefill_s**3 / 3 / gaps
-        return max(rhythm.period_s, decode_s) + Z99 * sqrt(variance) + edge_s
+        late_s = sqrt(rhythm.prefill_rate * rhythm.prefill_s**3 / 3)  # what a prompt keeps the last step waiting
+        return max(rhythm.period_s, decode_s) + Z99 * late_s / gaps + edge_s
     base_s = max(rhythm.interval_s, decode_s)
     met = min(1.0, share + Z99 * sqrt(share * (1 - share) / gaps))
     crowd_s = max(0.0, tpot_s - rhythm.period_s)

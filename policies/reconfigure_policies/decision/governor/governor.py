@@ -27,8 +27,9 @@ _SEARCH_S = 5.0
 #: Arrivals may grow by this factor before a setting that is slowed down to no longer holds.
 _GROWTH = 1.3
 
-#: Least share of the energy that a change must save.
-_WORTH = 0.03
+#: Least share of the energy that a change must save, and once nothing was changed for a while.
+_WORTH, _WORTH_AT_REST = 0.03, 0.01
+_AT_REST_S = 30.0
 
 #: How many values the pace may slow down at once while energy predictions are unproven or off by more than this.
 _UNPROVEN_VALUES, _PROVEN_ERROR = 2, 0.1
@@ -128,7 +129,9 @@ class _Turn:
         if best is None:
             return self.met()
         now, then = self.search.expected(self.setting), self.search.expected(best)
-        if then.energy_per_output_token_j > (1 - _WORTH) * now.energy_per_output_token_j:
+        at_rest = self.state.elapsed_s >= self.state.changed_s + _AT_REST_S
+        worth = _WORTH_AT_REST if at_rest else _WORTH
+        if then.energy_per_output_token_j > (1 - worth) * now.energy_per_output_token_j:
             return self.met()
         target = self._within_reach(best)
         return self.to(target, cheaper_words(self.state.load, self.limits, now, self.search.expected(target)))

@@ -91,11 +91,17 @@ class Load:
             context_tokens=context,
             output_tokens=self.output.mean,
             prompt_tail_tokens=max(1.0, _tail(context, self.prompt_square.mean) - cached),
+            short_output_tokens=_harmonic_mean(self.output.mean, self.output_square.mean),
         )
 
 
 def _squares(average: Average, records: list[RequestRecord], tokens: str, kept: float) -> Average:
     return average.plus(sum(getattr(record, tokens) ** 2 for record in records), len(records), kept)
+
+
+def _harmonic_mean(mean: float, mean_square: float) -> float:
+    """Of lengths whose logarithms are normal, as those of answers are, roughly."""
+    return mean**3 / mean_square if mean_square > 0 else mean
 
 
 def _tail(mean: float, mean_square: float) -> float:
