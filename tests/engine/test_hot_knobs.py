@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from statistics import median
 
@@ -85,6 +86,34 @@ async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hur
     await host.set_knobs(pacing_interval_s=0)
 
 
+async def test_what_prompts_keep_the_batch_waiting_is_made_up(host):
+    """Among long prompts, of which one is computed whenever a stream is due, its tokens still come at the interval.
+
+    Put off by every prompt, the 15 intervals took 4.9 to 5.6 s. A busy machine only adds to that: one of three streams
+    that is in time will do.
+    """
+    await host.set_knobs(pacing_interval_s=0.3)
+    stop = asyncio.Event()
+    others = asyncio.create_task(_keep_prompting(host, stop))
+    took_s = []
+    while len(took_s) < 3 and min(took_s, default=9.9) > 16 * 0.3:
+        begun = time.monotonic()
+        await completion(host, prompt_of(2 + len(took_s)), 16)
+        took_s.append(time.monotonic() - begun)
+    stop.set()
+    await others
+    await host.set_knobs(pacing_interval_s=0)
+    assert 14.5 * 0.3 <= min(took_s) <= 16 * 0.3
+
+
+async def _keep_prompting(host, stop):
+    for number in itertools.count(100):
+        if stop.is_set():
+            return
+        await completion(host, prompt_of(number, 190), 1)
+        await asyncio.sleep(0.05)
+
+
 async def test_a_full_engine_is_not_paced_and_prompts_run_beside_its_batch(host):
     """More requests than places: a place that one leaves is filled beside the others, and no interval is waited out."""
     await host.set_knobs(max_num_seqs=4, pacing_interval_s=0.3)
@@ -109,7 +138,7 @@ async def test_a_request_that_may_not_read_the_prefix_cache_computes_its_prompt(
     commands = host.commands()
 
     async def cached_tokens_of_a_repetition(number: int) -> int:
-        prompt = prompt_of(number, 200)
+        prompt = prompt_of(number, 190)
         await completion(host, prompt, 2)
         after = (await commands.telemetry(0)).next_after
         await completion(host, prompt, 2)

@@ -48,9 +48,9 @@ class Run:
         self.warm = scheduler.energy_j, scheduler.totals().output_tokens, len(self.plant.records)
 
 
-def governed(arrivals, duration_s, slo=SLO, warm_s=0, space=SPACE):
-    """A run under the governor; `warm_s` stays out of its figures."""
-    run = Run(Plant(arrivals), space.default())
+def governed(arrivals, duration_s, slo=SLO, warm_s=0, space=SPACE, **engine):
+    """A run under the governor; `warm_s` stays out of its figures, `engine` is as `Plant` takes it."""
+    run = Run(Plant(arrivals, **engine), space.default())
     limits = GovernorLimits.of(space, run.configuration, slo)
     for second in range(duration_s):
         if second == warm_s:

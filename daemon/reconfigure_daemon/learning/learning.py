@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+#: A decision asks twice: of the workload as it is, and at its busiest.
+_ANSWERS_KEPT = 2
+
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
@@ -69,7 +72,7 @@ class Learning:
         self._tried_s = float("-inf")
         self._checks = Checks()
         self._candidates: tuple[ConfigurationSpace, tuple[Configuration, ...]] | None = None
-        self._answered: tuple[Surrogates, WorkloadContext, tuple[Forecast, ...]] | None = None
+        self._answered: list[tuple[Surrogates, WorkloadContext, tuple[Forecast, ...]]] = []
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="learning")
 
@@ -87,13 +90,14 @@ class Learning:
         surrogates = await self.fitted()
         if surrogates is None:
             return None
-        if self._answered is not None and self._answered[0] is surrogates and self._answered[1] == context:
-            return self._answered[2]
+        for by, of, answer in self._answered:
+            if by is surrogates and of == context:
+                return answer
         candidates = self._candidates_of(self._settings().configuration_space())
         found, front = await self.computed(lambda: _with_front(surrogates, candidates, context))
         if front is not None:
             self._metrics.observe_front(front.configurations, front.hypervolume)
-        self._answered = surrogates, context, found
+        self._answered = [*self._answered, (surrogates, context, found)][-_ANSWERS_KEPT:]
         return found
 
     def describe(self) -> str:

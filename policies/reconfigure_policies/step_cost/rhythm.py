@@ -1,11 +1,11 @@
 """How an engine's steps follow each other under a workload and a setting, in the steady state.
 
 The engine takes one step after another, and there are two ways to go on. Flat out, each step gives every decoding
-request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart on average,
-and prompts are computed in between, in steps of their own, as they come; where there are too many for that, it is flat out
-again. With Poisson arrivals each way has a closed form for a given batch; the batch follows from Little's law, and the
-two are iterated until they agree. Each way is settled by itself: near its edge, the period of one may be what makes
-the other possible, and a search that may change sides would go to and fro between them.
+request a token and computes what prompts have come. Paced, steps that decode start one pacing interval apart on
+average, and prompts are computed in between, in steps of their own, as they come; where there are too many for that,
+it is flat out again. With Poisson arrivals each way has a closed form for a given batch; the batch follows from
+Little's law, and the two are iterated until they agree. Each way is settled by itself: near its edge, the period of
+one may be what makes the other possible, and a search that may change sides would go to and fro between them.
 """
 
 from __future__ import annotations

@@ -26,6 +26,11 @@ class Canonical:
     aliases: Mapping[str, Mapping[KnobValue, KnobValue]] = field(default_factory=dict)
     caps: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def is_identity(self) -> bool:
+        """Whether every configuration stands for itself alone."""
+        return not (self.without_effect or self.aliases or self.caps)
+
     def __call__(self, configuration: Configuration) -> Configuration:
         """The one configuration that stands for all that are the same; knobs without effect are gone from it."""
         return Configuration(

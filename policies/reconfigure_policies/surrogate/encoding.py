@@ -8,7 +8,7 @@ they share one law: tensor and pipeline parallelism both put GPUs to work.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +36,24 @@ WORKLOAD_VARIES = 1.1
 #: Below this, a rate or a length is as good as none.
 LEAST = 1e-3
 
-Coordinate = Callable[[Configuration], float]
+
+@dataclass(frozen=True)
+class Coordinate:
+    """A number that stands for the values of a knob, or of a few.
+
+    Attributes:
+        knobs: their names.
+        of: the number, from their values in this order.
+    """
+
+    knobs: tuple[str, ...]
+    of: Callable[..., float]
+
+    def column(self, values: Mapping[str, Sequence[KnobValue]]) -> list[float]:
+        """Of many configurations, of which `values` holds each knob's; worked out once for each value."""
+        known = list(zip(*(values[name] for name in self.knobs), strict=True))
+        numbers = {each: self.of(*each) for each in set(known)}
+        return [numbers[each] for each in known]
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,8 @@ class Encoding:
 
     def effective(self, configuration: Configuration) -> Configuration:
         """The knobs of the space that make a difference, each with the value that it stands for."""
+        if self.canonical.is_identity and tuple(configuration) == tuple(self.defaults):
+            return configuration
         known = {name: configuration.get(name, default) for name, default in self.defaults.items()}
         return self.canonical(Configuration(known))
 
@@ -72,14 +91,25 @@ class Encoding:
         self, effective: Sequence[Configuration], contexts: Sequence[WorkloadContext]
     ) -> tuple[Array, Array]:
         """The same for configurations that are effective already, which is most of the work with thousands of them."""
-        knobs = np.array([[of(each) for of in self.inputs] for each in effective]).reshape(len(effective), -1)
-        laws = np.array([[of(each) for of in self.features] for each in effective]).reshape(len(effective), -1)
-        work = np.array([self._workload(context) for context in contexts]).reshape(len(effective), -1)
-        constant = np.full((len(effective), 1), 2.0)  # its weight has the prior of the others; a level deserves more
-        return np.hstack([knobs, work / math.log2(WORKLOAD_UNIT)]), np.hstack([constant, laws, work])
+        return self.with_workload(*self.of_knobs(effective), contexts)
 
-    def _workload(self, context: WorkloadContext) -> list[float]:
-        return [octaves(context, name) - middle for name, middle in self.workload]
+    def of_knobs(self, effective: Sequence[Configuration]) -> tuple[Array, Array]:
+        """What of inputs and features the knobs are; it is the same for all encodings of a space."""
+        names = {name for coordinate in (*self.inputs, *self.features) for name in coordinate.knobs}
+        values = {name: [each[name] for each in effective] for name in names}
+        shape = len(effective), -1
+        inputs, features = (
+            np.array([each.column(values) for each in of], dtype=float).T.reshape(shape)
+            for of in (self.inputs, self.features)
+        )
+        return inputs, features
+
+    def with_workload(self, inputs: Array, features: Array, contexts: Sequence[WorkloadContext]) -> tuple[Array, Array]:
+        """The whole of them: with a context for each configuration, or one for all."""
+        rows = [[octaves(context, name) - middle for name, middle in self.workload] for context in contexts]
+        work = np.broadcast_to(np.array(rows).reshape(len(rows), -1), (len(inputs), len(self.workload)))
+        constant = np.full((len(inputs), 1), 2.0)  # its weight has the prior of the others; a level deserves more
+        return np.hstack([inputs, work / math.log2(WORKLOAD_UNIT)]), np.hstack([constant, features, work])
 
 
 def encoding_of(
@@ -122,19 +152,18 @@ def _middle(contexts: Sequence[WorkloadContext], name: str) -> tuple[str, float]
 
 def _coordinates(knob: Knob, canonical: Canonical) -> list[Coordinate]:
     """Dimensions of one knob."""
+    alone = (knob.name,)
     if is_ordinal(knob):
         values = [_scaled(knob, canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values]
         low, high = min(values), max(values)
-        if low == high:
-            return []
-        return [lambda each: (_scaled(knob, each[knob.name]) - low) / (high - low)]
+        return [] if low == high else [Coordinate(alone, lambda value: (_scaled(knob, value) - low) / (high - low))]
     words = sorted({str(canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values})
     if len(words) == 1:
         return []
     if len(words) == 2:
-        return [lambda each: float(str(each[knob.name]) == words[1])]
+        return [Coordinate(alone, lambda value: float(str(value) == words[1]))]
     side = math.sqrt(0.5)  # two categories are as far apart as the two ends of an ordinal
-    return [lambda each, word=word: side * (str(each[knob.name]) == word) for word in words]  # type: ignore[misc]
+    return [Coordinate(alone, lambda value, word=word: side * (str(value) == word)) for word in words]
 
 
 def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
@@ -148,13 +177,16 @@ def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
         if not is_logarithmic(knob):
             weight = 1.0 / (max(values) - min(values))
         features.append(
-            lambda each, knob=knob, middle=middle, weight=weight: weight * (_scaled(knob, each[knob.name]) - middle)  # type: ignore[misc]
+            Coordinate(
+                (knob.name,),
+                lambda value, knob=knob, middle=middle, weight=weight: weight * (_scaled(knob, value) - middle),
+            )
         )
-    names = {knob.name for knob in knobs}
-    if names & {TENSOR_PARALLEL, PIPELINE_PARALLEL}:
-        features.append(lambda each: math.log2(_count(each, TENSOR_PARALLEL) * _count(each, PIPELINE_PARALLEL)))
-    if PIPELINE_PARALLEL in names:
-        features.append(lambda each: float(_count(each, PIPELINE_PARALLEL) > 1))
+    parallel = tuple(knob.name for knob in knobs if knob.name in (TENSOR_PARALLEL, PIPELINE_PARALLEL))
+    if parallel:
+        features.append(Coordinate(parallel, lambda *gpus: math.log2(math.prod(gpus))))
+    if PIPELINE_PARALLEL in parallel:
+        features.append(Coordinate((PIPELINE_PARALLEL,), lambda stages: float(stages > 1)))
     return features
 
 
@@ -175,7 +207,3 @@ def _scaled(knob: Knob, value: KnobValue) -> float:
     if number <= 0:
         return math.log2(2 * max(float(each) for each in knob.values))
     return math.log2(number)
-
-
-def _count(configuration: Configuration, name: str) -> float:
-    return float(configuration.get(name, 1))

@@ -53,7 +53,8 @@ class FittedSurrogates:
     def forecast(self, configurations: Sequence[Configuration], context: WorkloadContext) -> tuple[Forecast, ...]:
         """See `Surrogates`."""
         effective = [self.effective(configuration) for configuration in configurations]
-        estimates = {quantity: self._estimates(quantity, effective, context) for quantity in self.models}
+        knobs = self.feasibility_encoding.of_knobs(effective)
+        estimates = {quantity: self._estimates(quantity, knobs, context) for quantity in self.models}
         nothing: list[Estimate | None] = [None] * len(configurations)
         tried = self._times_tried()
         columns = [estimates.get(quantity, nothing) for quantity in Quantity]
@@ -84,11 +85,10 @@ class FittedSurrogates:
         return replace(self, trials=trials, models=models, feasibility=feasibility)
 
     def _estimates(
-        self, quantity: Quantity, effective: Sequence[Configuration], context: WorkloadContext
+        self, quantity: Quantity, knobs: tuple[Array, Array], context: WorkloadContext
     ) -> list[Estimate | None]:
         model = self.models[quantity]
-        contexts = [context] * len(effective)
-        mean, sd = model.predict(*self.encodings[quantity].encode_effective(effective, contexts))
+        mean, sd = model.predict(*self.encodings[quantity].with_workload(*knobs, [context]))
         reach = NORMAL_95 * model.interval_scale * sd
         ends = zip(np.exp(mean).tolist(), np.exp(mean - reach).tolist(), np.exp(mean + reach).tolist(), strict=True)
         return [Estimate(median, low, high) for median, low, high in ends]

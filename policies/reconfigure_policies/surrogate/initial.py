@@ -20,7 +20,7 @@ def sobol_design(
     distinct = list({encoding.effective(candidate): candidate for candidate in reversed(candidates)}.values())[::-1]
     if not distinct or not encoding.inputs:
         return tuple(distinct[:count])
-    inputs = np.array([[of(encoding.effective(candidate)) for of in encoding.inputs] for candidate in distinct])
+    inputs, _ = encoding.of_knobs([encoding.effective(candidate) for candidate in distinct])
     wanted = min(count, len(distinct))
     doublings = max(wanted - 1, 0).bit_length()
     cube = qmc.Sobol(inputs.shape[1], rng=np.random.default_rng(seed)).random_base2(doublings)[:wanted]

@@ -112,6 +112,23 @@ def test_a_fit_is_repeated_only_after_its_interval_and_for_news():
     in_virtual_time(story())
 
 
+def test_a_decision_asks_under_two_workloads_and_each_is_foretold_once():
+    """The usual one and the busiest, in turn: thousands of candidates are not foretold again while neither moves."""
+    methods, _ = known_methods()
+    busy = replace(CONTEXT, arrival_rate_rps=9.0)
+
+    async def story():
+        learned = learning(Memory([trial(at) for at in range(3)]), methods)
+        first = [await learned.forecasts(context) for context in (CONTEXT, busy)]
+        again = [await learned.forecasts(context) for context in (CONTEXT, busy)]
+        assert all(one is other for one, other in zip(first, again, strict=True))
+        assert {each.context for each in again[1]} == {busy}
+        await learned.forecasts(replace(CONTEXT, arrival_rate_rps=1.0))
+        assert await learned.forecasts(CONTEXT) is not first[0]  # only the last two are kept
+
+    in_virtual_time(story())
+
+
 def test_a_session_gets_its_news_at_once():
     """`fresh` does not wait for the interval."""
     methods, fits = known_methods()

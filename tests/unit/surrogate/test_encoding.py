@@ -1,0 +1,62 @@
+"""Configurations as numbers: the same one by one as thousands at once, and what many share is worked out once."""
+
+import numpy as np
+
+from reconfigure_policies.domain.configuration import ConfigurationSpace, Knob, Tier
+from reconfigure_policies.surrogate import Canonical
+from reconfigure_policies.surrogate.encoding import Coordinate, encoding_of
+
+from .worlds import CONTEXT, SPACE, enumeration
+
+PARALLEL = ConfigurationSpace(
+    (
+        *SPACE.knobs,
+        Knob("tensor_parallel_size", Tier.COLD, (1, 2, 4), 1),
+        Knob("pipeline_parallel_size", Tier.COLD, (1, 2), 1),
+        Knob("dtype", Tier.COLD, ("auto", "bfloat16", "float16"), "auto"),
+    )
+)
+
+
+def test_many_at_once_are_what_they_are_one_by_one():
+    """Rows do not depend on each other, in a space with every kind of knob."""
+    candidates = enumeration(PARALLEL)[::7]
+    encoding = encoding_of(PARALLEL, (CONTEXT,), Canonical())
+    together = encoding.encode(candidates, [CONTEXT] * len(candidates))
+    for row, candidate in enumerate(candidates):
+        for whole, alone in zip(together, encoding.encode([candidate], [CONTEXT]), strict=True):
+            assert (whole[row] == alone[0]).all()
+    assert np.ptp(together[0], axis=0).min() > 0.7  # each input tells configurations apart
+
+
+def test_gpus_have_one_law_whichever_way_they_are_shared():
+    """Two by two is as many GPUs as four: the features differ in what a pipeline costs alone."""
+    default = PARALLEL.default()
+    two_by_two = default.with_changes({"tensor_parallel_size": 2, "pipeline_parallel_size": 2})
+    four = default.with_changes({"tensor_parallel_size": 4})
+    _, features = encoding_of(PARALLEL, (CONTEXT,), Canonical()).encode([default, two_by_two, four], [CONTEXT] * 3)
+    gpus = features[:, -2]
+    assert gpus.tolist() == [0, 2, 2]
+
+
+def test_a_value_is_turned_into_a_number_once():
+    """However many configurations have it: with thousands of candidates that is most of a forecast's time."""
+    asked = []
+
+    def number_of(value):
+        asked.append(value)
+        return float(value)
+
+    column = Coordinate(("max_num_seqs",), number_of).column({"max_num_seqs": [8, 16, 8, 8, 16]})
+    assert column == [8, 16, 8, 8, 16]
+    assert sorted(asked) == [8, 16]
+
+
+def test_a_configuration_that_stands_for_itself_is_not_copied():
+    """One with other knobs than the space's, or under a rule of what makes no difference, is."""
+    candidate = SPACE.default()
+    plain = encoding_of(SPACE, (CONTEXT,), Canonical())
+    assert plain.effective(candidate) is candidate
+    assert plain.effective(candidate.with_changes({"further": 1})) == candidate
+    ruled = encoding_of(SPACE, (CONTEXT,), Canonical(without_effect=frozenset({"block_size"})))
+    assert "block_size" not in ruled.effective(candidate)
