@@ -91,7 +91,13 @@ def draw_pacing(left: Axes, right: Axes, result: Mapping[str, Any]) -> None:
 
 
 #: By the name of the result.
-PLOTS: Mapping[str, Draw] = {"gpu.trace": draw_trace, "gpu.pacing": draw_pacing}
+PLOTS: Mapping[str, Draw] = {
+    "gpu.trace": draw_trace,
+    "gpu.trace_fp8": draw_trace,
+    "gpu.trace_code": draw_trace,
+    "gpu.trace_code_fp8": draw_trace,
+    "gpu.pacing": draw_pacing,
+}
 
 
 if __name__ == "__main__":
