@@ -138,7 +138,7 @@ async def test_a_request_that_may_not_read_the_prefix_cache_computes_its_prompt(
     commands = host.commands()
 
     async def cached_tokens_of_a_repetition(number: int) -> int:
-        prompt = prompt_of(number, 190)
+        prompt = prompt_of(number, 200)
         await completion(host, prompt, 2)
         after = (await commands.telemetry(0)).next_after
         await completion(host, prompt, 2)
