@@ -162,7 +162,8 @@ class Bench:
         self.console.print(
             f"  {judged.round:3d} {words_of(judged.tpot_limit_s):17s} {judged.joules_per_token:.4f} J/token, "
             f"{judged.mean_power_w:.0f} W, pace {1000 * judged.pacing_interval_s:.0f} ms, "
-            f"attained {seen.attainment:.4f} of {seen.requests}, TPOT p99 {1000 * (seen.tpot_p99_s or 0):.1f} ms, "
+            f"attained {seen.attainment:.4f} of {seen.requests} (TTFT late {seen.late_ttft}, TPOT {seen.late_tpot}), "
+            f"TPOT p99 {1000 * (seen.tpot_p99_s or 0):.1f} ms, "
             f"TTFT p50 {1000 * (seen.ttft_p50_s or 0):.0f} ms"
         )
 

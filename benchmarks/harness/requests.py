@@ -16,9 +16,11 @@ class Span:
 
     Attributes:
         output_tokens: that came in it, whenever their request was due.
-        requests: that were due in it.
+        requests: that were due in it; without those that waited for their first token when the replay was stopped, and
+            for which it was not too late then.
         good: of those, within the limits.
         failed: of those, not completed.
+        late_ttft, late_tpot: of those, beyond one limit, or beyond both. Results from before 2026-11-29 lack them.
     """
 
     output_tokens: int
@@ -29,6 +31,8 @@ class Span:
     ttft_p99_s: float | None
     tpot_p50_s: float | None
     tpot_p99_s: float | None
+    late_ttft: int = 0
+    late_tpot: int = 0
 
     @property
     def attainment(self) -> float:
@@ -52,20 +56,29 @@ def seen_in(
         ttft_limit_s: of a good request.
         tpot_limit_s: likewise.
     """
-    due = [r for r in results if from_s <= r.request.due_s < to_s]
+    due = [r for r in results if from_s <= r.request.due_s < to_s and not _is_open(r, to_s - ttft_limit_s)]
     ended = [r for r in due if r.status is not RequestStatus.UNFINISHED]
     ttfts = [r.ttft_s for r in due if r.ttft_s is not None]
     tpots = [pace_s for r in due if (pace_s := tpot_s(r)) is not None]
+    first_late = [(r.ttft_s or float("inf")) > ttft_limit_s for r in due]
+    rest_late = [(tpot_s(r) or 0.0) > tpot_limit_s for r in due]
     return Span(
         output_tokens=sum(tokens_between(r, from_s, to_s) for r in results),
         requests=len(due),
-        good=sum((r.ttft_s or float("inf")) <= ttft_limit_s and (tpot_s(r) or 0.0) <= tpot_limit_s for r in due),
+        good=sum(not first and not rest for first, rest in zip(first_late, rest_late, strict=True)),
         failed=sum(r.status is not RequestStatus.COMPLETED for r in ended),
         ttft_p50_s=percentile(ttfts, 0.5),
         ttft_p99_s=percentile(ttfts, 0.99),
         tpot_p50_s=percentile(tpots, 0.5),
         tpot_p99_s=percentile(tpots, 0.99),
+        late_ttft=sum(first_late),
+        late_tpot=sum(rest_late),
     )
+
+
+def _is_open(result: RequestResult, from_s: float) -> bool:
+    """Whether it still waited for its first token when the replay was stopped, and was due too late to be late."""
+    return result.status is RequestStatus.UNFINISHED and result.first_output_s is None and result.request.due_s > from_s
 
 
 def tpot_s(result: RequestResult) -> float | None:
