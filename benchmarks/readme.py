@@ -17,6 +17,7 @@ from benchmarks.harness.figures import (
     load,
     measured_on,
     page,
+    short_command_of,
     target_in_words,
 )
 from benchmarks.harness.machine import PROJECT
@@ -133,7 +134,7 @@ def _cells(headline: Headline, result: Mapping[str, Any] | None) -> Iterator[str
         yield target_in_words(row) if row["target"] else ""
         yield "" if row["met"] is None else VERDICTS[row["met"]]
         yield f"{measured_on(result)}, {result['date'][:10]}"
-    yield f"`{command_line(headline.result)}`"
+    yield f"`{command_line(headline.result) if result is None else short_command_of(result)}`"
 
 
 def row_of(headline: Headline, result: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -27,7 +27,10 @@ IMAGES = PROJECT / "docs" / "images"
 
 #: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
 _NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep", "sessions"}
-_ALWAYS_SO = {"engine": "vllm", "model": "auto"}
+_ALWAYS_SO = {"engine": "vllm", "model": "auto", "trace": "azure_2023_conv.csv.gz", "start": 600}
+
+#: What is compared, not how long.
+_TELLING = ("trace", "start", "with")
 
 _HEAD = """\
 # Figures
@@ -52,6 +55,16 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
 def command_of(result: Mapping[str, Any]) -> str:
     """What measures it again."""
     given = [_option(name, value) for name, value in result["arguments"].items() if _shapes(name, value)]
+    return " ".join([command_line(result["name"]), *given])
+
+
+def short_command_of(result: Mapping[str, Any]) -> str:
+    """The same with those options only that make it another figure, and not a longer or a finer one."""
+    given = [
+        _option(name, result["arguments"].get(name))
+        for name in _TELLING
+        if _shapes(name, result["arguments"].get(name))
+    ]
     return " ".join([command_line(result["name"]), *given])
 
 

@@ -116,6 +116,15 @@ def test_a_result_names_the_command_that_measures_it_again(name, arguments, comm
     assert figures.command_of(result(name, arguments=arguments)) == command
 
 
+def test_the_front_page_names_what_is_compared_and_not_how_long():
+    """What a reader types there measures the same thing; the page of figures has every option."""
+    arguments = {"trace": "azure_2023_code.csv.gz", "start": 1020.0, "slice": 120.0, "with": ["quantization=fp8"]}
+    short = figures.short_command_of(result("gpu.trace_code_fp8", arguments=arguments))
+    telling = "--trace azure_2023_code.csv.gz --start 1020 --with quantization=fp8"
+    assert short == f"python -m benchmarks.gpu.trace {telling}"
+    assert figures.short_command_of(result("gpu.trace", arguments={"start": 600.0})) == "python -m benchmarks.gpu.trace"
+
+
 @pytest.mark.parametrize("name", COMMITTED)
 def test_every_committed_result_has_the_module_that_measured_it(name: str):
     """Its first sentence introduces the figures; a renamed module takes its result along."""
