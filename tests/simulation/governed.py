@@ -48,10 +48,10 @@ class Run:
         self.warm = scheduler.energy_j, scheduler.totals().output_tokens, len(self.plant.records)
 
 
-def governed(arrivals, duration_s, slo=SLO, warm_s=0, space=SPACE, **engine):
+def governed(arrivals, duration_s, slo=SLO, warm_s=0, space=SPACE, with_clocks=False, **engine):
     """A run under the governor; `warm_s` stays out of its figures, `engine` is as `Plant` takes it."""
     run = Run(Plant(arrivals, **engine), space.default())
-    limits = GovernorLimits.of(space, run.configuration, slo)
+    limits = GovernorLimits.of(space, run.configuration, slo, with_clocks=with_clocks)
     for second in range(duration_s):
         if second == warm_s:
             run.mark()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
 from reconfigure_daemon.emulated_engine.model import EngineModel
@@ -19,12 +20,28 @@ def poisson(rate_rps, duration_s, prompt=512, output=128, seed=1, start_s=0.0):
     return arrivals
 
 
+def at_clock(model, mhz, lowest_mhz, free_mhz=1980):
+    """A card at another clock: arithmetic takes inversely longer and memory as long as before; joules above idle fall
+    with the voltage, which below `lowest_mhz` does not fall any further. An assumption, not a measurement."""
+    share, voltage = (mhz or free_mhz) / free_mhz, max(mhz or free_mhz, lowest_mhz) / free_mhz
+    joules = voltage**1.5
+    return replace(
+        model,
+        compute_s_per_token=model.compute_s_per_token / share,
+        step_overhead_s=model.step_overhead_s / share,
+        step_energy_base_j=model.step_energy_base_j * joules,
+        prefill_energy_j_per_token=model.prefill_energy_j_per_token * joules,
+        decode_energy_j_per_token=model.decode_energy_j_per_token * joules,
+    )
+
+
 class Plant:
     """The emulated engine with a space's largest maxima, and everything that finished in it."""
 
-    def __init__(self, arrivals, interval_s=0.0, cap=256, budget=8192, model=None):
+    def __init__(self, arrivals, interval_s=0.0, cap=256, budget=8192, model=None, clock_mhz=0, lowest_mhz=1000):
         knobs = SchedulerKnobs(cap, budget, pacing_interval_s=interval_s)
-        self.scheduler = EmulatedScheduler(model or EngineModel(), knobs)
+        self.model, self.lowest_mhz = model or EngineModel(), lowest_mhz
+        self.scheduler = EmulatedScheduler(at_clock(self.model, clock_mhz, lowest_mhz), knobs)
         for arrival in arrivals:
             self.scheduler.submit(arrival)
         self.records = []
@@ -38,7 +55,10 @@ class Plant:
         return sample_between(before, self._reading, tuple(ended))
 
     def set(self, changes):
-        self.scheduler.set_knobs(self.scheduler.knobs.changed(changes))
+        engine = {name: value for name, value in changes.items() if name != "gpu_clock_mhz"}
+        self.scheduler.set_knobs(self.scheduler.knobs.changed(engine))
+        if "gpu_clock_mhz" in changes:
+            self.scheduler.model = at_clock(self.model, changes["gpu_clock_mhz"], self.lowest_mhz)
 
     def _read(self):
         totals = self.scheduler.totals()

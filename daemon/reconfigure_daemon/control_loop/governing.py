@@ -21,13 +21,14 @@ from reconfigure_daemon.ports import EngineHost, HostState, TelemetryBatch
 from reconfigure_daemon.settings import DEVICE_KNOBS
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision.governor import (
-    GOVERNED_KNOBS,
+    CLOCK,
     EngineSample,
     Governed,
     GovernorLimits,
     GovernorState,
     GovernorView,
     govern,
+    governed_knobs,
     view,
 )
 from reconfigure_policies.domain.configuration import ConfigurationSpace, KnobValue, Tier, format_value
@@ -61,7 +62,7 @@ class GovernorReport:
 
 
 class Governing:
-    """Shows the governor the engine about once a second; one model of step costs is kept per cold configuration.
+    """Shows the governor the engine about once a second; models of step costs are kept per cold configuration.
 
     Attributes:
         standing_by: why it does not act; None while it does.
@@ -82,7 +83,7 @@ class Governing:
         self._decisions = decisions
         self._clock = clock
         self._state = GovernorState()
-        self._models: dict[object, StepCostModel] = {}
+        self._models: dict[object, Mapping[int, StepCostModel]] = {}
         self._core: tuple[object, object] | None = None
         self._sight = GovernorSight()
         self._metered = False
@@ -105,6 +106,9 @@ class Governing:
             return self._stand_by(state, why)
         if self.standing_by is not None or self._core != self._core_of(state):
             self._begin(state, batch)
+        stray = self._orders.state.governed - self._limits(state).governed
+        if (decision := self._given_back(state, stray, "they are no longer the governor's")) is not None:
+            return decision
         energy = self._sampler.energy
         energy_j = energy.energy_j if energy is not None and counts(state, energy) else None
         sample = self._sight.sample(batch, energy_j)
@@ -157,11 +161,12 @@ class Governing:
     def _stand_by(self, state: HostState, why: str) -> Decision | None:
         """Give back what was moved, unless the engine just refused a change."""
         self.interrupted(why)
-        governed = self._orders.state.governed
-        if not governed or self._failed is not None:
-            return None
-        asked = target_of(self._settings(), self._orders.state)
-        changes = {name: asked[name] for name in sorted(governed) if state.target.get(name) != asked.get(name)}
+        return None if self._failed is not None else self._given_back(state, self._orders.state.governed, why)
+
+    def _given_back(self, state: HostState, names: frozenset[str], why: str) -> Decision | None:
+        """Knobs as they were asked for; None where they are, or cannot be moved."""
+        asked, movable = target_of(self._settings(), self._orders.state), sorted(names - set(state.off_knobs))
+        changes = {name: asked[name] for name in movable if state.target.get(name) != asked.get(name)}
         if not changes:
             return None
         moves = ", ".join(f"{n} from {_value(state.target.get(n))} to {format_value(v)}" for n, v in changes.items())
@@ -170,17 +175,19 @@ class Governing:
     def _begin(self, state: HostState, batch: TelemetryBatch) -> None:
         """Start with what is known of cores of this kind; what arrived earlier says nothing of what is set from now."""
         if self._core is not None:
-            self._models[self._core[1]] = self._state.model
+            self._models[self._core[1]] = self._state.known
         self._core = self._core_of(state)
-        model = self._models.get(self._core[1], StepCostModel())
-        self._state = GovernorState(model=model, changed_at_s=batch.now_s)
+        self._state = GovernorState.knowing(self._models.get(self._core[1], {}), changed_at_s=batch.now_s)
         self._sight, self.standing_by = GovernorSight(), None
 
     def _core_of(self, state: HostState) -> tuple[object, object]:
-        """Which core serves, and of which kind it is; on slower cards the same core is another one."""
-        space, enforced = space_and_enforced(self._settings(), state)
-        kind = (knob.name for knob in space.knobs if knob.tier is Tier.COLD or knob.name in DEVICE_KNOBS)
-        cold = tuple((name, enforced[name]) for name in kind)
+        """Which core serves, and of which kind it is; on slower cards it is another one, but for governed clocks."""
+        settings = self._settings()
+        space, enforced = space_and_enforced(settings, state)
+        kind = {knob.name for knob in space.knobs if knob.tier is Tier.COLD or knob.name in DEVICE_KNOBS}
+        if settings.governor.clocks:
+            kind.discard(CLOCK)
+        cold = tuple((name, enforced[name]) for name in sorted(kind))
         deployment_id = None if state.deployment is None else state.deployment.id
         return (state.host_id, deployment_id), (state.engine, state.engine_version, state.model, cold)
 
@@ -212,11 +219,12 @@ class Governing:
     def _limits(self, state: HostState) -> GovernorLimits:
         """The space as far as this host can change it while it runs, around what was asked for."""
         settings = self._settings()
-        hot = state.capabilities.hot_knobs
+        clocks, hot = settings.governor.clocks and CLOCK not in state.off_knobs, state.capabilities.hot_knobs
+        bounds = governed_knobs(with_clocks=False)
         knobs = settings.configuration_space().knobs
-        space = ConfigurationSpace(tuple(k for k in knobs if k.name not in GOVERNED_KNOBS or k.name in hot))
+        space = ConfigurationSpace(tuple(k for k in knobs if k.name not in bounds or k.name in hot))
         asked = target_of(settings, self._orders.state)
-        return GovernorLimits.of(space, asked, settings.slo.to_domain(), settings.governor.margin)
+        return GovernorLimits.of(space, asked, settings.slo.to_domain(), settings.governor.margin, with_clocks=clocks)
 
 
 def _value(value: KnobValue | None) -> str:

@@ -21,6 +21,7 @@ from reconfigure_daemon.errors import ActionInProgress, EngineHostUnreachable, R
 from reconfigure_daemon.ports import ActionState, HostPhase, HostState, LoopMetrics, ProfileTraces, ProgressSink
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision import Plan
+from reconfigure_policies.decision.governor import governed_knobs
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import DecisionRecord
@@ -177,7 +178,8 @@ class ControlLoop:
         host = self.keeper.host
         handled = await self.decisions.act(intent, host, tuple(self.sampler.windows), on_progress)
         if _may_hold(handled.record):
-            await self.orders.hear(intent)
+            clocks = self._settings().governor.clocks
+            await self.orders.hear(intent, governed_knobs(with_clocks=clocks))
         with suppress(ReconfigureError):
             self.sampler.saw(await host.state())
         return handled

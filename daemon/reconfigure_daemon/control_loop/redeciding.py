@@ -13,7 +13,7 @@ from reconfigure_daemon.control_loop.snapshots import snapshot_of, space_and_enf
 from reconfigure_daemon.control_loop.standing_orders import StandingOrders
 from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
 from reconfigure_daemon.settings.model import Settings
-from reconfigure_policies.decision.governor import GOVERNED_KNOBS
+from reconfigure_policies.decision.governor import governed_knobs
 from reconfigure_policies.decision.own_changes import after_window
 from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary
 from reconfigure_policies.decision.watch import answered, with_occasion
@@ -187,7 +187,8 @@ class Redeciding:
         _, enforced = space_and_enforced(settings, state)
         at, windows = self._clock.wall(), tuple(self._sampler.windows)
         snapshot = snapshot_of(settings, self._orders.state, enforced, windows, at, state.target, state.off_knobs)
-        return replace(snapshot, governed=frozenset(GOVERNED_KNOBS) if governed else frozenset())
+        own = governed_knobs(with_clocks=settings.governor.clocks)
+        return replace(snapshot, governed=own if governed else frozenset())
 
     def _show(self, snapshot: Snapshot, space: ConfigurationSpace) -> None:
         effective = space.effective(snapshot.enforced)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from reconfigure_daemon.ports import Journal
 from reconfigure_policies.decision import after_expiry, is_over, reached, rolled_back, with_objective
-from reconfigure_policies.decision.governor import GOVERNED_KNOBS
 from reconfigure_policies.decision.own_changes import after_decision
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, OutcomeKind
@@ -57,8 +56,13 @@ class StandingOrders:
         """What the daemon has to remember of its own changes is another."""
         await self._keep(replace(self.state, own=own))
 
-    async def hear(self, intent: OperatorIntent) -> None:
-        """An intent was carried out, or may yet be: whoever sets a knob wants it to stay until the next objective."""
+    async def hear(self, intent: OperatorIntent, governed: frozenset[str]) -> None:
+        """An intent was carried out, or may yet be: whoever sets a knob wants it to stay until the next objective.
+
+        Args:
+            intent: what an operator asked for.
+            governed: the governor's knobs.
+        """
         state = self.state
         if intent.kind is IntentKind.ROLLBACK:
             state = replace(state, pinned=f"{intent.source} asked for a rollback")
@@ -66,7 +70,7 @@ class StandingOrders:
             state = replace(state, pinned=f"{intent.source} set {', '.join(sorted(intent.changes))}")
         elif intent.kind is IntentKind.OBJECTIVE:
             state = replace(state, pinned=None)
-        named = sorted(set(intent.changes) & set(GOVERNED_KNOBS))
+        named = sorted(governed & set(intent.changes))
         if intent.kind is IntentKind.OBJECTIVE:
             state = replace(state, hands_off=None)
         elif intent.kind is IntentKind.ROLLBACK:

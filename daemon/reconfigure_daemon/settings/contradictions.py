@@ -112,6 +112,9 @@ def _wish(schedule: Schedule) -> str:
     return f"{schedule.objective}{lasting}"
 
 
+_CLOCK = "gpu_clock_mhz"
+
+
 def _governor(settings: Settings) -> Iterator[Contradiction]:
     """It slows decoding down as far as the SLO allows, so the SLO must say how far, and the space by what steps."""
     if not settings.governor.enabled:
@@ -125,6 +128,13 @@ def _governor(settings: Settings) -> Iterator[Contradiction]:
             at,
             "found true, and there is no pace to choose; give space.pacing_interval_s several values, e.g."
             " [0, 0.01, 0.02, 0.03, 0.045]",
+        )
+    clocks = settings.space.get(_CLOCK)
+    if settings.governor.clocks and (clocks is None or len(clocks.values) < 2):
+        yield (
+            ("governor", "clocks"),
+            f"found true, and there is no clock to choose; give space.{_CLOCK} several values, e.g. [0, 1200, 1590], or"
+            " set it to false",
         )
 
 

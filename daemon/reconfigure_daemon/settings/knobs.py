@@ -13,7 +13,7 @@ HOT_KNOBS = {
     "max_num_seqs": ("requests", "most requests that run at once (running cap)"),
     "max_num_batched_tokens": ("tokens", "most tokens of one step (token budget, chunk size of prefill)"),
     "long_prefill_token_threshold": ("tokens", "most prompt tokens of one request in one step; 0 is no limit"),
-    "pacing_interval_s": ("s", "shortest time between two decode-only steps; 0 is as fast as possible"),
+    "pacing_interval_s": ("s", "time between two steps that decode, on average; 0 is as fast as possible"),
     "prefix_cache_reading": ("", "whether new requests read the prefix cache"),
     "speculation_batch_limit": ("requests", "most running requests with which drafts are verified; 0 is never"),
 }

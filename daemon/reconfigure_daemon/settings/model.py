@@ -125,6 +125,7 @@ class GovernorSettings(Section):
     enabled: bool = False
     objective: Objective = Objective.ENERGY  # it governs while this one is in force
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.05  # share of every latency's limit that it keeps free
+    clocks: bool = False  # whether it moves gpu_clock_mhz, too
 
 
 class DecisionSettings(Section):

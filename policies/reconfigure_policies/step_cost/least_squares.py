@@ -102,6 +102,11 @@ class Regression:
             count=self.count + new.count,
         )
 
+    def scaled(self, factor: float) -> Regression:
+        """The fit that the same observations would give, had every value been so much larger."""
+        moments, coefficients = (tuple(factor * value for value in of) for of in (self.moments, self.coefficients))
+        return replace(self, moments=moments, coefficients=coefficients, residual=factor**2 * self.residual)
+
     def predict(self, features: Sequence[float]) -> float:
         """The fitted value."""
         return dot(self.coefficients, features)

@@ -29,6 +29,10 @@ class StepCostModel:
         """Whether predictions rest on this core's own steps."""
         return self.time.is_learned
 
+    def stretched(self, factor: float) -> StepCostModel:
+        """With every step so much longer: the worst that a clock does that is slower by this factor."""
+        return replace(self, time=self.time.stretched(factor))
+
     def learned(self, duration_s: float, steps: StepTotals, energy_j: float | None) -> StepCostModel:
         """The model after one reading interval.
 

@@ -50,11 +50,15 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """The hot knobs that pace and bound a step; see `settings.HOT_KNOBS`."""
+    """The hot knobs that pace and bound a step (see `settings.HOT_KNOBS`), and the clock that it runs at.
+
+    Steps at another clock cost something else: a model is of one clock, and says nothing of settings with another.
+    """
 
     pacing_interval_s: float
     max_num_seqs: int
     max_num_batched_tokens: int
+    gpu_clock_mhz: int = 0
 
 
 @dataclass(frozen=True, slots=True)

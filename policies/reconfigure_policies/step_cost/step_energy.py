@@ -17,7 +17,8 @@ _MEMORY_S = 3600.0
 
 #: First beliefs, in the order of `EnergyUse`, and what a stretch usually holds of each, divided by its joules. They
 #: say which share is whose until pace and load have changed once, and weigh as little as a hundredth of a stretch.
-_FIRST = Regression.starting_from((100.0, 1.0, 2e-3, 2e-3, 0.0, 0.0, 0.0), (4e-3, 0.3, 15.0, 4.0, 5e3, 0.3, 15.0), 0.01)
+_USUAL, _STRENGTH = (4e-3, 0.3, 15.0, 4.0, 5e3, 0.3, 15.0), 0.01
+_FIRST = Regression.starting_from((100.0, 1.0, 2e-3, 2e-3, 0.0, 0.0, 0.0), _USUAL, _STRENGTH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,10 @@ class StepEnergyModel:
         fit = self.fit.learned(Observations(gram, relative, 1.0, 1.0), exp(-use.duration_s / _MEMORY_S))
         error = running_error(self.error, self.fit.predict(relative)) if self.fit.count else None
         return StepEnergyModel(fit, error)
+
+    def as_first_belief(self) -> StepEnergyModel:
+        """A model that has learned nothing, and takes this one's shares for its own until it has: of another clock."""
+        return StepEnergyModel(Regression.starting_from(self.fit.coefficients, _USUAL, _STRENGTH))
 
     def interrupted(self) -> StepEnergyModel:
         """Without the stretch in the making, since part of it was not measured."""

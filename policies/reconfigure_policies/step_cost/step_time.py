@@ -58,6 +58,10 @@ class StepTimeModel:
             error=running_error(self.error, self._predicted_s(steps) / steps.busy_s) if self.is_learned else None,
         )
 
+    def stretched(self, factor: float) -> StepTimeModel:
+        """Every step so much longer."""
+        return replace(self, decode_only=self.decode_only.scaled(factor), with_prefill=self.with_prefill.scaled(factor))
+
     def decode_step_s(self, decode_batch: float, kv_tokens: float) -> float:
         """Seconds of a step without prefill."""
         return max(1e-6, self.decode_only.predict((1.0, decode_batch, kv_tokens)))

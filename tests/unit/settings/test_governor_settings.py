@@ -43,3 +43,21 @@ def test_a_margin_is_a_share(margin):
     """Less than nothing or all of a limit cannot be kept free."""
     with pytest.raises(ValidationError, match="margin"):
         settings(margin=margin)
+
+
+@pytest.mark.parametrize("clocks", [None, {"values": [0]}])
+def test_clocks_to_choose_need_to_be_in_the_space(clocks):
+    """Told at its own key, with what to write."""
+    space = PACED | ({} if clocks is None else {"gpu_clock_mhz": clocks})
+    with pytest.raises(ValidationError) as refusal:
+        Settings.model_validate(
+            {
+                "space": space,
+                "slo": {"tpot_s": 0.05},
+                "governor": {"enabled": True, "clocks": True},
+                "device": {"enabled": True},
+            }
+        )
+    (fault,) = refusal.value.errors()
+    assert fault["loc"] == ("governor", "clocks")
+    assert "give space.gpu_clock_mhz several values" in fault["msg"]

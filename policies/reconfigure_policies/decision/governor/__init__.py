@@ -5,13 +5,13 @@ measured tails, takes its time to slow down and none to speed up.
 """
 
 from reconfigure_policies.decision.governor.governor import Governed, govern
-from reconfigure_policies.decision.governor.limits import GOVERNED_KNOBS, GovernorLimits
+from reconfigure_policies.decision.governor.limits import CLOCK, GovernorLimits, governed_knobs
 from reconfigure_policies.decision.governor.sample import EngineReading, EngineSample, sample_between
 from reconfigure_policies.decision.governor.state import GovernorState
 from reconfigure_policies.decision.governor.view import GovernorView, stock_cost, view
 
 __all__ = [
-    "GOVERNED_KNOBS",
+    "CLOCK",
     "EngineReading",
     "EngineSample",
     "Governed",
@@ -19,6 +19,7 @@ __all__ = [
     "GovernorState",
     "GovernorView",
     "govern",
+    "governed_knobs",
     "sample_between",
     "stock_cost",
     "view",

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from reconfigure_policies.decision.governor.alarms import alarm
 from reconfigure_policies.decision.governor.limits import GovernorLimits
-from reconfigure_policies.decision.governor.reasons import change_words, cheaper_words, load_words, unmet_words
+from reconfigure_policies.decision.governor.reasons import (
+    change_words,
+    cheaper_words,
+    clock_words,
+    load_words,
+    trial_words,
+    unmet_words,
+)
 from reconfigure_policies.decision.governor.sample import EngineSample
 from reconfigure_policies.decision.governor.search import Search
 from reconfigure_policies.decision.governor.state import GovernorState
 from reconfigure_policies.decision.governor.tails import Latency
 from reconfigure_policies.domain.configuration import KnobValue
-from reconfigure_policies.step_cost import Setting
+from reconfigure_policies.step_cost import Setting, SteadyState, StepCostModel
 
 #: After an alarm nothing is slowed down for this long: a surge that lasts is served at full speed until it is the rule.
 _CALM_S = 20.0
@@ -121,20 +129,47 @@ class _Turn:
             return self.to(target, f"{load_words(self.state.load)} {why}")
         if self.setting == self.fastest:
             return self.unmet(why)
+        if self.setting.gpu_clock_mhz != self.limits.fastest_mhz:
+            return self.to(self.fastest, f"{load_words(self.state.load)} {why}")
         return self.to(self.fastest, f"no setting holds the service level: {why}")
 
     def cheaper(self) -> Governed:
-        """Move towards the cheapest setting, if going all the way is worth it."""
-        best = self.search.best(_GROWTH)
-        if best is None:
+        """Move towards the cheapest setting of this clock, if going all the way is worth it; at rest, see others."""
+        best, now = self.search.best(_GROWTH), self.search.expected(self.setting)
+        worth = _WORTH_AT_REST if self.at_rest else _WORTH
+        if best is not None and _saves(self.search.expected(best), now, worth):
+            target = self._within_reach(best)
+            return self.to(target, cheaper_words(self.state.load, self.limits, now, self.search.expected(target)))
+        return self.at_another_clock(now) if self.at_rest else self.met()
+
+    def at_another_clock(self, now: SteadyState) -> Governed:
+        """The clock under which the cheapest setting costs least, each setting found for its clock; or a new one.
+
+        A slower clock has to save something: steps are longer there, and a surge finds it slow.
+        """
+        found = []
+        for mhz in self.limits.clocks_mhz:
+            search = self.state.search_at(mhz, self.limits)
+            if mhz == self.setting.gpu_clock_mhz or search is None or not _is_proven(search.model):
+                continue
+            best = search.best(_GROWTH)
+            worth = _WORTH if _is_slower(mhz, self.setting.gpu_clock_mhz) else -_WORTH_AT_REST
+            if best is not None and _saves(search.expected(best), now, worth):
+                found.append((search.expected(best), best))
+        if not found:
+            return self.at_an_untried_clock()
+        then, target = min(found, key=lambda each: each[0].energy_per_output_token_j)
+        return self.to(target, clock_words(self.state.load, target, then, now))
+
+    def at_an_untried_clock(self) -> Governed:
+        """Step down by one clock to see what steps cost there, if even steps that only compute would be in time."""
+        mhz = self.limits.slower_mhz(self.setting.gpu_clock_mhz)
+        if mhz is None or not _is_proven(self.state.model) or self.state.search_at(mhz, self.limits) is not None:
             return self.met()
-        now, then = self.search.expected(self.setting), self.search.expected(best)
-        at_rest = self.state.elapsed_s >= self.state.changed_s + _AT_REST_S
-        worth = _WORTH_AT_REST if at_rest else _WORTH
-        if then.energy_per_output_token_j > (1 - worth) * now.energy_per_output_token_j:
+        target = self.state.stretched_search(mhz, self.limits).best(_GROWTH)
+        if target is None:
             return self.met()
-        target = self._within_reach(best)
-        return self.to(target, cheaper_words(self.state.load, self.limits, now, self.search.expected(target)))
+        return self.to(target, trial_words(self.state.load, mhz))
 
     def faster(self) -> Setting | None:
         """The cheapest setting that holds and is not paced more slowly than the present one; None if there is none."""
@@ -149,15 +184,21 @@ class _Turn:
 
     @property
     def fastest(self) -> Setting:
-        """What is given back."""
-        return self.search.fastest
+        """What is given back: no pace, and every card's own clock."""
+        mhz = self.limits.fastest_mhz
+        search = self.state.search_at(mhz, self.limits) or self.search
+        return replace(search.fastest, gpu_clock_mhz=mhz)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing was changed for a while."""
+        return self.state.elapsed_s >= self.state.changed_s + _AT_REST_S
 
     def _within_reach(self, target: Setting) -> Setting:
         """The target, or a part of the way while predictions are unproven."""
-        error, intervals_s = self.state.model.energy.error, self.limits.intervals_s
-        if error is not None and error <= _PROVEN_ERROR:
+        if _is_proven(self.state.model):
             return target
-        next_s = [s for s in intervals_s if s > self.setting.pacing_interval_s][:_UNPROVEN_VALUES]
+        next_s = [s for s in self.limits.intervals_s if s > self.setting.pacing_interval_s][:_UNPROVEN_VALUES]
         most_s = next_s[-1] if next_s else self.setting.pacing_interval_s
         return replace(target, pacing_interval_s=min(target.pacing_interval_s, most_s))
 
@@ -186,4 +227,20 @@ def _slows(before: Setting, after: Setting) -> bool:
         after.pacing_interval_s > before.pacing_interval_s
         or after.max_num_seqs < before.max_num_seqs
         or after.max_num_batched_tokens < before.max_num_batched_tokens
+        or _is_slower(after.gpu_clock_mhz, before.gpu_clock_mhz)
     )
+
+
+def _is_slower(one_mhz: int, other_mhz: int) -> bool:
+    """Of two clocks, where 0 is the card's own choice."""
+    return (one_mhz or inf) < (other_mhz or inf)
+
+
+def _is_proven(model: StepCostModel) -> bool:
+    """Whether its joules came true so far."""
+    return model.energy.error is not None and model.energy.error <= _PROVEN_ERROR
+
+
+def _saves(then: SteadyState, now: SteadyState, share: float) -> bool:
+    """Whether that costs less by so much."""
+    return then.energy_per_output_token_j <= (1 - share) * now.energy_per_output_token_j

@@ -37,6 +37,24 @@ def cheaper_words(load: Load, limits: GovernorLimits, now: SteadyState, then: St
     )
 
 
+def clock_words(load: Load, target: Setting, then: SteadyState, now: SteadyState) -> str:
+    """What another clock saves, or that a slower one saved nothing."""
+    there = f"{target.gpu_clock_mhz} MHz" if target.gpu_clock_mhz else "the cards' own clock"
+    costs = f"{load_words(load)} {there} should cost {then.energy_per_output_token_j:.3g} J per output token"
+    saved = 1 - then.energy_per_output_token_j / now.energy_per_output_token_j
+    if saved < 0.01:
+        return f"{costs}, and the slower clock saves nothing worth it: {now.energy_per_output_token_j:.3g}"
+    return f"{costs} instead of {now.energy_per_output_token_j:.3g} ({saved:.0%} less)"
+
+
+def trial_words(load: Load, clock_mhz: int) -> str:
+    """Why a clock is tried of which nothing is known."""
+    return (
+        f"{load_words(load)} the service level holds at {clock_mhz} MHz even if every step took as much longer as the"
+        " clock is slower; what steps cost there is not known yet"
+    )
+
+
 def unmet_words(search: Search, setting: Setting) -> str:
     """Which limit a setting would break, at the planned rate."""
     state = search.planned(setting)

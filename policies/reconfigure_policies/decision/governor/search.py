@@ -96,6 +96,8 @@ class Search:
         limit_s = self.limits.slo.ttft_s
         if limit_s is None or state.ttft_tail_s <= limit_s * (1 - self.limits.margin):
             return True
+        if self.limits.stock.gpu_clock_mhz != self.limits.fastest_mhz:
+            return False  # the clock's fault
         return state.ttft_tail_s <= _SAME_TTFT * self.planned(self.fastest, growth).ttft_tail_s
 
     def _cheapest(self, settings: Sequence[Setting]) -> Setting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import inf
 from statistics import median
@@ -14,6 +15,7 @@ from reconfigure_policies.decision.governor.tails import Tails
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import RequestRecord
 from reconfigure_policies.step_cost import Setting, StepCostModel
+from reconfigure_policies.step_cost.step_time import StepTimeModel
 
 #: Least time between a change and one that slows down.
 SHORTEST_HOLD_S = 5.0
@@ -34,7 +36,9 @@ class GovernorState:
     """Everything that one call of `govern` leaves for the next. Times count from the first sample.
 
     Attributes:
-        model: what steps cost; keep it per core configuration, and start a core of the same kind with it.
+        model: what steps cost; keep `known` per core configuration, and start a core of the same kind with it.
+        clock_mhz: the GPUs' clock that `model` is of.
+        elsewhere: models of other clocks that were tried, by clock.
         load: what arrives.
         slo: what `tails` were measured against; None before the first sample.
         tails: measured latencies since the last change.
@@ -54,6 +58,8 @@ class GovernorState:
     """
 
     model: StepCostModel = field(default_factory=StepCostModel)
+    clock_mhz: int = 0
+    elsewhere: Mapping[int, StepCostModel] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     slo: ServiceLevelObjective | None = None
     tails: Tails = field(default_factory=Tails)
@@ -72,11 +78,25 @@ class GovernorState:
     waiting: int = 0
     unmet: str | None = None
 
+    @classmethod
+    def knowing(cls, models: Mapping[int, StepCostModel], changed_at_s: float) -> GovernorState:
+        """For another core, with what is known of cores of its kind by clock; which is its own, the first sample tells.
+
+        Args:
+            models: see `known`.
+            changed_at_s: on the host's clock: requests that arrived earlier say nothing of the core.
+        """
+        elsewhere = dict(models)
+        model = elsewhere.pop(0, StepCostModel())
+        return cls(model=model, elsewhere=elsewhere, changed_at_s=changed_at_s)
+
     def after(self, sample: EngineSample, setting: Setting, limits: GovernorLimits) -> GovernorState:
         """With another sample, taken under a setting."""
         if limits.slo != self.slo:
             return self.under(limits.slo, sample.ended_s).after(sample, setting, limits)
         records = [record for record in sample.records if record.arrived_s >= self.changed_at_s]
+        if setting.gpu_clock_mhz != self.clock_mhz:  # a sample of two clocks says nothing of either
+            return self.at_clock(setting.gpu_clock_mhz).after(replace(sample, steps=None), setting, limits)
         model = self.model
         if sample.steps is not None:
             model = model.learned(sample.duration_s, sample.steps, sample.energy_j)
@@ -138,9 +158,34 @@ class GovernorState:
             cautious_s=min(2 * self.cautious_s, _MOST_CAUTIOUS_S),
         )
 
+    def at_clock(self, clock_mhz: int) -> GovernorState:
+        """With what is known of steps at another clock; of one that was never tried, what is known here of joules."""
+        known = dict(self.known)
+        model = known.pop(clock_mhz, None) or replace(
+            self.model, time=StepTimeModel(), energy=self.model.energy.as_first_belief()
+        )
+        return replace(self, model=model, clock_mhz=clock_mhz, elsewhere=known)
+
     def search(self, limits: GovernorLimits) -> Search:
-        """A search by what is known now."""
-        return Search(self.model, self.load, limits, self.caution)
+        """A search by what is known now, at the clock of now."""
+        return Search(self.model, self.load, limits.at(self.clock_mhz), self.caution)
+
+    def search_at(self, clock_mhz: int, limits: GovernorLimits) -> Search | None:
+        """The same at another clock; None if that was never tried for long enough."""
+        model = self.model if clock_mhz == self.clock_mhz else self.elsewhere.get(clock_mhz)
+        if model is None or not (model.is_learned and model.energy.is_learned):
+            return None
+        return Search(model, self.load, limits.at(clock_mhz), self.caution)
+
+    def stretched_search(self, slower_mhz: int, limits: GovernorLimits) -> Search:
+        """What is sure at a slower clock that was never tried: every step longer by as much as the clock is slower."""
+        stretched = self.model.stretched(limits.slowdown(self.clock_mhz, slower_mhz))
+        return Search(stretched, self.load, limits.at(slower_mhz), self.caution)
+
+    @property
+    def known(self) -> Mapping[int, StepCostModel]:
+        """What steps cost at every clock that was tried, to start another core of the same kind with."""
+        return {**self.elsewhere, self.clock_mhz: self.model}
 
     @property
     def may_slow_down(self) -> bool:

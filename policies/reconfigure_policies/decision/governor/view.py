@@ -49,7 +49,11 @@ def view(state: GovernorState, configuration: Mapping[str, KnobValue], limits: G
 
 def stock_cost(state: GovernorState, limits: GovernorLimits) -> SteadyState | None:
     """What stock settings would get and cost at the load of the moment; None before the model is learned."""
-    return _cost(state, limits, {})
+    if not state.is_ready:
+        return None
+    search = state.search_at(limits.fastest_mhz, limits) or state.search(limits)
+    expected = search.expected(limits.stock)
+    return expected if isfinite(expected.energy_per_output_token_j) else None
 
 
 def _cost(state: GovernorState, limits: GovernorLimits, configuration: Mapping[str, KnobValue]) -> SteadyState | None:
