@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,17 @@ def page(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 def command_of(result: Mapping[str, Any]) -> str:
     """What measures it again."""
-    given = [_option(name, value) for name, value in result["arguments"].items() if _shapes(name, value)]
-    return " ".join([command_line(result["name"]), *given])
+    return _command(result, result["arguments"])
 
 
 def short_command_of(result: Mapping[str, Any]) -> str:
     """The same with those options only that make it another figure, and not a longer or a finer one."""
-    given = [
-        _option(name, result["arguments"].get(name))
-        for name in _TELLING
-        if _shapes(name, result["arguments"].get(name))
-    ]
-    return " ".join([command_line(result["name"]), *given])
+    return _command(result, _TELLING)
+
+
+def _command(result: Mapping[str, Any], names: Iterable[str]) -> str:
+    given = {name: result["arguments"].get(name) for name in names}
+    return " ".join([command_line(result["name"]), *(_option(*each) for each in given.items() if _shapes(*each))])
 
 
 def command_line(name: str) -> str:

@@ -106,13 +106,14 @@ class Governing:
             return self._stand_by(state, why)
         if self.standing_by is not None or self._core != self._core_of(state):
             self._begin(state, batch)
-        stray = self._orders.state.governed - self._limits(state).governed
+        limits = self._limits(state)
+        stray = self._orders.state.governed - limits.governed
         if (decision := self._given_back(state, stray, "they are no longer the governor's")) is not None:
             return decision
         energy = self._sampler.energy
         energy_j = energy.energy_j if energy is not None and counts(state, energy) else None
         sample = self._sight.sample(batch, energy_j)
-        return None if sample is None else self._govern(state, sample)
+        return None if sample is None else self._govern(state, sample, limits)
 
     async def carry_out(self, decision: Decision, host: EngineHost, state: HostState) -> None:
         """Store the decision, act, and store the outcome.
@@ -165,7 +166,10 @@ class Governing:
 
     def _given_back(self, state: HostState, names: frozenset[str], why: str) -> Decision | None:
         """Knobs as they were asked for; None where they are, or cannot be moved."""
-        asked, movable = target_of(self._settings(), self._orders.state), sorted(names - set(state.off_knobs))
+        movable = sorted(names - set(state.off_knobs))
+        if not movable:
+            return None
+        asked = target_of(self._settings(), self._orders.state)
         changes = {name: asked[name] for name in movable if state.target.get(name) != asked.get(name)}
         if not changes:
             return None
@@ -191,8 +195,8 @@ class Governing:
         deployment_id = None if state.deployment is None else state.deployment.id
         return (state.host_id, deployment_id), (state.engine, state.engine_version, state.model, cold)
 
-    def _govern(self, state: HostState, sample: EngineSample) -> Decision | None:
-        step = govern(self._state, sample, state.target, self._limits(state))
+    def _govern(self, state: HostState, sample: EngineSample, limits: GovernorLimits) -> Decision | None:
+        step = govern(self._state, sample, state.target, limits)
         self._state = step.state
         if step.changes:
             self._told, self._news = (self._told[0], False), ""

@@ -179,12 +179,8 @@ class EmulatedScheduler:
         if self._has_prefill():
             return max(self.now_s, self._held_until_s)
         if self._queues.decoding:
-            return max(self.now_s, self._decode_due_s(), self._held_until_s)
+            return max(self.now_s, self._pacing.due_s(self._pace_s()), self._held_until_s)
         return inf
-
-    def _decode_due_s(self) -> float:
-        """When the next step that decodes may start."""
-        return self._pacing.due_s(self._pace_s())
 
     def _pace_s(self) -> float:
         """The interval, and none while somebody waits who cannot start: what the batch finishes is what makes room."""

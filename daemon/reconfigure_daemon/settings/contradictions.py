@@ -14,6 +14,7 @@ from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.schedules import Schedule
 from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, misspelt_hot_knob, values_faults
 from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
+from reconfigure_policies.decision.governor import CLOCK
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
 
 if TYPE_CHECKING:
@@ -112,9 +113,6 @@ def _wish(schedule: Schedule) -> str:
     return f"{schedule.objective}{lasting}"
 
 
-_CLOCK = "gpu_clock_mhz"
-
-
 def _governor(settings: Settings) -> Iterator[Contradiction]:
     """It slows decoding down as far as the SLO allows, so the SLO must say how far, and the space by what steps."""
     if not settings.governor.enabled:
@@ -129,11 +127,11 @@ def _governor(settings: Settings) -> Iterator[Contradiction]:
             "found true, and there is no pace to choose; give space.pacing_interval_s several values, e.g."
             " [0, 0.01, 0.02, 0.03, 0.045]",
         )
-    clocks = settings.space.get(_CLOCK)
+    clocks = settings.space.get(CLOCK)
     if settings.governor.clocks and (clocks is None or len(clocks.values) < 2):
         yield (
             ("governor", "clocks"),
-            f"found true, and there is no clock to choose; give space.{_CLOCK} several values, e.g. [0, 1200, 1590], or"
+            f"found true, and there is no clock to choose; give space.{CLOCK} several values, e.g. [0, 1200, 1590], or"
             " set it to false",
         )
 

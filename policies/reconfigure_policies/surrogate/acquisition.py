@@ -110,11 +110,11 @@ def draw_worlds(
     """Draw all quantities that matter, and the probability that each candidate boots."""
     generator = np.random.default_rng(options.seed)
     count = options.samples if options.method == "nehvi" else max(batch, THOMPSON_WORLDS)
-    everything = [surrogates.effective(each) for each in (*tried, *candidates)]
+    inputs, features = surrogates.knobs([surrogates.effective(each) for each in (*tried, *candidates)])
     values = {
         quantity: draw_values(
             surrogates.models[quantity],
-            *surrogates.encodings[quantity].encode_effective(everything, [context] * len(everything)),
+            *surrogates.encodings[quantity].with_workload(inputs, features, [context]),
             count,
             generator,
         )
@@ -130,7 +130,7 @@ def draw_worlds(
     reference = options.reference_point or _reference_point(surrogates, tried, context, options.objectives)
     points = _two((objectives - np.array(reference)) * signs) * holds[:, :, None]
     fronts = [front_of(each[: len(tried)]) for each in points]
-    success = surrogates.probability_of_feasibility(everything[len(tried) :], context)
+    success = surrogates.probability_of_feasibility((inputs[len(tried) :], features[len(tried) :]), context)
     return Worlds(points[:, len(tried) :], fronts, tuple(reference)), success
 
 

@@ -85,16 +85,14 @@ class Encoding:
         self, configurations: Sequence[Configuration], contexts: Sequence[WorkloadContext]
     ) -> tuple[Array, Array]:
         """Inputs `n x d` and features `n x p`, the first feature constant; one context for each configuration."""
-        return self.encode_effective([self.effective(configuration) for configuration in configurations], contexts)
-
-    def encode_effective(
-        self, effective: Sequence[Configuration], contexts: Sequence[WorkloadContext]
-    ) -> tuple[Array, Array]:
-        """The same for configurations that are effective already, which is most of the work with thousands of them."""
-        return self.with_workload(*self.of_knobs(effective), contexts)
+        knobs = self.of_knobs([self.effective(configuration) for configuration in configurations])
+        return self.with_workload(*knobs, contexts)
 
     def of_knobs(self, effective: Sequence[Configuration]) -> tuple[Array, Array]:
-        """What of inputs and features the knobs are; it is the same for all encodings of a space."""
+        """What of inputs and features the knobs of effective configurations are: most of the work with thousands.
+
+        It is the same for all encodings of a space.
+        """
         names = {name for coordinate in (*self.inputs, *self.features) for name in coordinate.knobs}
         values = {name: [each[name] for each in effective] for name in names}
         shape = len(effective), -1

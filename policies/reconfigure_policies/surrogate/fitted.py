@@ -53,12 +53,12 @@ class FittedSurrogates:
     def forecast(self, configurations: Sequence[Configuration], context: WorkloadContext) -> tuple[Forecast, ...]:
         """See `Surrogates`."""
         effective = [self.effective(configuration) for configuration in configurations]
-        knobs = self.feasibility_encoding.of_knobs(effective)
+        knobs = self.knobs(effective)
         estimates = {quantity: self._estimates(quantity, knobs, context) for quantity in self.models}
         nothing: list[Estimate | None] = [None] * len(configurations)
         tried = self._times_tried()
         columns = [estimates.get(quantity, nothing) for quantity in Quantity]
-        feasibility = self.probability_of_feasibility(effective, context)
+        feasibility = self.probability_of_feasibility(knobs, context)
         return tuple(
             Forecast(configuration, context, energy, throughput, ttft, tpot, likely, tried.get(key, 0))
             for configuration, key, likely, energy, throughput, ttft, tpot in zip(
@@ -66,12 +66,15 @@ class FittedSurrogates:
             )
         )
 
-    def probability_of_feasibility(self, effective: Sequence[Configuration], context: WorkloadContext) -> Array:
-        """Of each effective configuration, 0 to 1."""
+    def knobs(self, effective: Sequence[Configuration]) -> tuple[Array, Array]:
+        """Effective configurations as numbers, for whatever is asked of them; see `Encoding.of_knobs`."""
+        return self.feasibility_encoding.of_knobs(effective)
+
+    def probability_of_feasibility(self, knobs: tuple[Array, Array], context: WorkloadContext) -> Array:
+        """Of each configuration, as `knobs` gives them, 0 to 1."""
         if self.feasibility is None:
-            return np.ones(len(effective))
-        contexts = [context] * len(effective)
-        return self.feasibility.probability(*self.feasibility_encoding.encode_effective(effective, contexts))
+            return np.ones(len(knobs[0]))
+        return self.feasibility.probability(*self.feasibility_encoding.with_workload(*knobs, [context]))
 
     def with_trial(self, trial: Trial) -> FittedSurrogates:
         """See `Surrogates`."""

@@ -129,9 +129,9 @@ class _Turn:
             return self.to(target, f"{load_words(self.state.load)} {why}")
         if self.setting == self.fastest:
             return self.unmet(why)
-        if self.setting.gpu_clock_mhz != self.limits.fastest_mhz:
-            return self.to(self.fastest, f"{load_words(self.state.load)} {why}")
-        return self.to(self.fastest, f"no setting holds the service level: {why}")
+        is_slowed = self.setting.gpu_clock_mhz != self.limits.fastest_mhz
+        found = load_words(self.state.load) if is_slowed else "no setting holds the service level:"
+        return self.to(self.fastest, f"{found} {why}")
 
     def cheaper(self) -> Governed:
         """Move towards the cheapest setting of this clock, if going all the way is worth it; at rest, see others."""
@@ -185,9 +185,7 @@ class _Turn:
     @property
     def fastest(self) -> Setting:
         """What is given back: no pace, and every card's own clock."""
-        mhz = self.limits.fastest_mhz
-        search = self.state.search_at(mhz, self.limits) or self.search
-        return replace(search.fastest, gpu_clock_mhz=mhz)
+        return replace(self.state.fastest_search(self.limits).fastest, gpu_clock_mhz=self.limits.fastest_mhz)
 
     @property
     def at_rest(self) -> bool:

@@ -94,9 +94,9 @@ class GovernorState:
         """With another sample, taken under a setting."""
         if limits.slo != self.slo:
             return self.under(limits.slo, sample.ended_s).after(sample, setting, limits)
-        records = [record for record in sample.records if record.arrived_s >= self.changed_at_s]
         if setting.gpu_clock_mhz != self.clock_mhz:  # a sample of two clocks says nothing of either
             return self.at_clock(setting.gpu_clock_mhz).after(replace(sample, steps=None), setting, limits)
+        records = [record for record in sample.records if record.arrived_s >= self.changed_at_s]
         model = self.model
         if sample.steps is not None:
             model = model.learned(sample.duration_s, sample.steps, sample.energy_j)
@@ -176,6 +176,10 @@ class GovernorState:
         if model is None or not (model.is_learned and model.energy.is_learned):
             return None
         return Search(model, self.load, limits.at(clock_mhz), self.caution)
+
+    def fastest_search(self, limits: GovernorLimits) -> Search:
+        """The same at the fastest clock, or at the clock of now where that is not known."""
+        return self.search_at(limits.fastest_mhz, limits) or self.search(limits)
 
     def stretched_search(self, slower_mhz: int, limits: GovernorLimits) -> Search:
         """What is sure at a slower clock that was never tried: every step longer by as much as the clock is slower."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import isfinite
 
 from reconfigure_policies.decision.governor.limits import GovernorLimits
+from reconfigure_policies.decision.governor.search import Search
 from reconfigure_policies.decision.governor.state import GovernorState
 from reconfigure_policies.domain.configuration import KnobValue
-from reconfigure_policies.step_cost import SteadyState
+from reconfigure_policies.step_cost import Setting, SteadyState
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class GovernorView:
 def view(state: GovernorState, configuration: Mapping[str, KnobValue], limits: GovernorLimits) -> GovernorView:
     """What to show while the engine was asked for this configuration."""
     q = limits.slo.attainment
-    expected = _cost(state, limits, configuration)
+    expected = _cost(state, state.search(limits), limits.setting_of(configuration))
     stock = stock_cost(state, limits)
     saved = None
     if expected is not None and stock is not None:
@@ -49,15 +50,11 @@ def view(state: GovernorState, configuration: Mapping[str, KnobValue], limits: G
 
 def stock_cost(state: GovernorState, limits: GovernorLimits) -> SteadyState | None:
     """What stock settings would get and cost at the load of the moment; None before the model is learned."""
-    if not state.is_ready:
-        return None
-    search = state.search_at(limits.fastest_mhz, limits) or state.search(limits)
-    expected = search.expected(limits.stock)
-    return expected if isfinite(expected.energy_per_output_token_j) else None
+    return _cost(state, state.fastest_search(limits), limits.stock)
 
 
-def _cost(state: GovernorState, limits: GovernorLimits, configuration: Mapping[str, KnobValue]) -> SteadyState | None:
+def _cost(state: GovernorState, search: Search, setting: Setting) -> SteadyState | None:
     if not state.is_ready:
         return None
-    expected = state.search(limits).expected(limits.setting_of(configuration))
+    expected = search.expected(setting)
     return expected if isfinite(expected.energy_per_output_token_j) else None
