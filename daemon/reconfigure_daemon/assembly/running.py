@@ -78,7 +78,7 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
         trials = SqliteTrials(store)
         learning = Learning(settings, clock, trials, metrics, sight.served)
         held.callback(learning.close)
-        launcher = ProcessLauncher(settings(), config_path, paths.runtime, os.environ)
+        launcher = ProcessLauncher(settings(), config_path, paths.runtime, dict(os.environ))  # as it was given to us
         held.push_async_callback(launcher.client.close)
         around = Surroundings(settings, clock, store, meter, metrics, launcher, launcher.client, learning)
         around = _with_device(around)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 
 import pytest
@@ -25,3 +27,17 @@ def test_without_the_libraries_the_work_itself_says_what_is_missing(monkeypatch:
     """A controller without the extra gets as far as before."""
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     assert on_one_processor(lambda: 7) == 7
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="a BLAS starts no thread where there is one processor")
+def test_loading_the_libraries_starts_no_thread() -> None:
+    """Each would spin for a while before it sleeps, one for each processor; later children know nothing of it."""
+    pytest.importorskip("scipy", reason="comes with the surrogates extra")
+    script = (
+        "import os; from reconfigure_daemon.learning.one_processor import on_one_processor; "
+        "on_one_processor(lambda: None); "
+        "print(len(os.listdir('/proc/self/task')), os.environ.get('OPENBLAS_NUM_THREADS'))"
+    )
+    environ = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "None"]
