@@ -214,7 +214,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
         await host.close()
         log = (daemon.folder / "controller.log").read_text(errors="replace").splitlines()
     findings = findings_of(bench.slices, arguments, energy.source)
-    findings.details["controller_log"] = [line for line in log if "Adjust" in line or "service level" in line]
+    findings.details["controller_log"] = log
     return findings
 
 

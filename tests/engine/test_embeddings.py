@@ -6,6 +6,7 @@ import asyncio
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.engine.real_host import MODEL, prompt_of, real_host
 
@@ -34,10 +35,15 @@ async def embeddings(host, count=REQUESTS, length=PROMPT_TOKENS):
         return await asyncio.gather(*(one(number) for number in range(count)))
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def expected(embedder):
+    """What comes without a switch."""
+    return await embeddings(embedder)
+
+
 @pytest.mark.parametrize("mode", ["overlapped", "sequential"])
-async def test_embeddings_are_the_same_across_a_switch(embedder, mode):
+async def test_embeddings_are_the_same_across_a_switch(embedder, expected, mode):
     """Those that were under way arrive from the new core, each the vector that it would have been."""
-    expected = await embeddings(embedder)
     asking = asyncio.create_task(embeddings(embedder))
     await asyncio.sleep(0.5)
     block_size = 96 - (await embedder.state()).enforced["block_size"]  # the other of 32 and 64
