@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.control_api.views import status_view
+from reconfigure_daemon.errors import EngineHostFault, EngineHostUnreachable
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.decision import DecisionKind, OutcomeKind
 from reconfigure_policies.domain.objective import Objective
@@ -324,3 +325,117 @@ def test_a_service_level_that_cannot_be_held_is_told_once(tmp_path):
     assert news.decision.kind is DecisionKind.KEEP
     assert news.decision.reason.startswith("No setting holds the service level: TPOT")
     assert governor.unmet is not None
+
+
+def test_a_change_that_takes_longer_than_a_second_is_no_reason_to_start_anew(tmp_path):
+    """An engine with long steps answers late: the governor comes to rest all the same, and gives back at the end."""
+
+    async def story(controller, launcher):
+        set_knobs = launcher.host.set_knobs
+
+        async def slow(changes):
+            await asyncio.sleep(1.5)
+            return await set_knobs(changes)
+
+        launcher.host.set_knobs = slow
+        await paced(controller)
+        await asyncio.sleep(120)
+        decisions, rested_s = await by_itself(controller), await pace_s(controller)
+        await controller.submit("pause")
+        await asyncio.sleep(60)
+        return decisions, rested_s, await pace_s(controller)
+
+    decisions, rested_s, given_back_s = told_by(story, tmp_path)
+    assert len(decisions) <= 6
+    assert not [r for r in decisions if "requests/s arrive where" in r.decision.reason]
+    assert rested_s > ASKED_S == given_back_s
+
+
+def test_an_answer_that_is_missed_once_is_no_surge(tmp_path):
+    """Whoever begins to watch in the middle of a load has not seen it begin."""
+
+    async def story(controller, launcher):
+        await paced(controller)
+        await asyncio.sleep(60)
+        before_s, decisions = await pace_s(controller), len(await by_itself(controller))
+        state = launcher.host.state
+
+        async def silent():
+            raise EngineHostUnreachable("no answer in 5 s")
+
+        launcher.host.state = silent
+        await asyncio.sleep(1.1)
+        launcher.host.state = state
+        await asyncio.sleep(4)
+        return before_s, await pace_s(controller), (await by_itself(controller))[decisions:]
+
+    before_s, after_s, since = told_by(story, tmp_path, rate_rps=8)
+    assert (after_s, since) == (before_s, [])
+
+
+@pytest.mark.parametrize("fault", [EngineHostFault("some trouble"), EngineHostUnreachable("no answer in 30 s")])
+def test_what_could_not_be_given_back_is_given_back_later(tmp_path, fault):
+    """A fault or a lost answer at the wrong moment leaves nothing slowed down for good."""
+
+    async def story(controller, launcher):
+        await paced(controller)
+        set_knobs, faults = launcher.host.set_knobs, [fault]
+
+        async def fails_once(changes):
+            if faults:
+                raise faults.pop()
+            return await set_knobs(changes)
+
+        launcher.host.set_knobs = fails_once
+        await controller.submit("pause")
+        await asyncio.sleep(200)
+        return faults, await pace_s(controller)
+
+    assert told_by(story, tmp_path) == ([], ASKED_S)
+
+
+def _space_of(settings, **changes):
+    """The settings with knobs of the space exchanged; None leaves one out."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    space = {name: knob for name, knob in {**given["space"], **changes}.items() if knob is not None}
+    return Settings.model_validate({**given, "space": space})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_num_batched_tokens": None},
+        {"long_prefill_token_threshold": {"values": [0, 64]}},
+        {"max_num_batched_tokens": None, "long_prefill_token_threshold": {"values": [0, 64]}},
+    ],
+    ids=["a knob less", "a knob more", "both"],
+)
+def test_the_next_controller_may_have_another_space(tmp_path, changes):
+    """What was asked for is still that, the governor goes on, and what it moved is given back in the end."""
+    second = _space_of(SETTINGS, **changes)
+
+    async def whole():
+        launcher = InProcessLauncher(SETTINGS)
+        async with Controller.running(tmp_path, launcher, SETTINGS) as controller:
+            await controller.serving()
+            async with traffic(launcher.host, 5):
+                await paced(controller)
+        async with Controller.running(tmp_path, launcher, second) as controller:
+            await controller.serving()
+            async with traffic(launcher.host, 5):
+                await asyncio.sleep(30)
+                asked, found_s, active = (
+                    controller.loop.target,
+                    await pace_s(controller),
+                    governor_of(controller).active,
+                )
+                await controller.submit("pause")
+                await asyncio.sleep(10)
+                given_back_s = await pace_s(controller)
+        await launcher.end()
+        return asked["pacing_interval_s"], found_s, active, given_back_s
+
+    asked_s, found_s, active, given_back_s = in_virtual_time(whole())
+    assert asked_s == ASKED_S < found_s
+    assert active
+    assert given_back_s == ASKED_S

@@ -92,8 +92,12 @@ class Governing:
         self._told: tuple[float, bool] = (float("-inf"), False)
 
     def interrupted(self, why: str) -> None:
-        """The engine is busy or silent: the next sample starts afresh."""
+        """The engine is busy or silent: the next sample starts afresh, and so does what is known of the load."""
         self.standing_by = why
+        self._sight.look_away()
+
+    def looks_away(self) -> None:
+        """Its own change is on its way: the next sample starts afresh, and nothing else."""
         self._sight.look_away()
 
     def turn(self, state: HostState) -> Decision | None:
@@ -130,8 +134,9 @@ class Governing:
         assert record.outcome is not None
         if record.outcome.kind in (OutcomeKind.FAILED, OutcomeKind.ROLLED_BACK):
             self._failed = self._clock.monotonic() + _AFTER_FAILURE_S, record.outcome.detail
-        elif self.standing_by is not None:
-            await self._orders.gave_back()
+        elif record.outcome.kind is OutcomeKind.APPLIED:
+            asked = target_of(self._settings(), self._orders.state)
+            await self._orders.gave_back({n for n, value in decision.hot.items() if n in asked and asked[n] == value})
 
     def report(self) -> GovernorReport:
         """What to show now."""
@@ -144,13 +149,13 @@ class Governing:
         return GovernorReport(enabled, None, self._sight.energy.per_output_token_j, energy.fit.count, seen)
 
     def _withheld(self, state: HostState, batch: TelemetryBatch) -> str | None:
-        settings = self._settings()
+        settings, by_failure = self._settings(), self._withheld_by_failure()
         self._metered = self._metered or counts(state, self._sampler.energy)
         return (
             withheld_by_orders(settings.governor, self._orders.state)
             or withheld_by_engine(state, batch)
             or withheld_by_meter(state, self._sampler.energy, self._metered)
-            or self._withheld_by_failure()
+            or by_failure
         )
 
     def _withheld_by_failure(self) -> str | None:
@@ -160,17 +165,17 @@ class Governing:
         return f"its last change was not taken ({self._failed[1]}); it waits for {_AFTER_FAILURE_S:.0f} s"
 
     def _stand_by(self, state: HostState, why: str) -> Decision | None:
-        """Give back what was moved, unless the engine just refused a change."""
+        """Give back what was moved; where the engine has just refused a change, in a while."""
         self.interrupted(why)
         return None if self._failed is not None else self._given_back(state, self._orders.state.governed, why)
 
     def _given_back(self, state: HostState, names: frozenset[str], why: str) -> Decision | None:
-        """Knobs as they were asked for; None where they are, or cannot be moved."""
+        """Knobs as they were asked for; None where they are, cannot be moved, or are in the space no more."""
         movable = sorted(names - set(state.off_knobs))
         if not movable:
             return None
         asked = target_of(self._settings(), self._orders.state)
-        changes = {name: asked[name] for name in movable if state.target.get(name) != asked.get(name)}
+        changes = {name: asked[name] for name in movable if name in asked and state.target.get(name) != asked[name]}
         if not changes:
             return None
         moves = ", ".join(f"{n} from {_value(state.target.get(n))} to {format_value(v)}" for n, v in changes.items())

@@ -194,7 +194,10 @@ class ControlLoop:
 
     async def _do_what_is_due(self, state: HostState) -> None:
         if self.decisions.slot.current is not None or state.action is not None or state.phase is not HostPhase.SERVING:
-            self.governing.interrupted("the engine is being changed")
+            if self._governors is not None and not self._governors.done():
+                self.governing.looks_away()
+            else:
+                self.governing.interrupted("the engine is being changed")
             return
         certain = await self.decisions.settle(state)
         if certain and state.host_id != self._known_host_id:
@@ -250,7 +253,7 @@ class ControlLoop:
             f"{state.model}) enforces: {enforced}."
         )
         await self.decisions.record(Decision(DecisionKind.KEEP, reason, enforced), enforced)
-        await self.orders.found(enforced)
+        await self.orders.found(enforced, {knob.name for knob in self._settings().configuration_space().knobs})
         self._known_host_id = state.host_id
         if state.started_at < self._started_at:
             self._metrics.observe_adoption()

@@ -55,6 +55,7 @@ class Redeciding:
         self._again_at: float | None = None
         self._answering: str | None = None
         self._withheld: str | None = None
+        self._under: object = None
 
     @property
     def standing_by(self) -> str | None:
@@ -89,16 +90,19 @@ class Redeciding:
             governed: whether the governor moves hot knobs.
         """
         snapshot, canary = self._snapshot(state, governed), self._orders.state.own.canary
+        self._under = self._standing()
         if canary is None or self._outlook.watch.is_urgent:
             return await self._decide_on_occasion(state, snapshot)
         return await self._decide_on_canary(canary, state, snapshot)
 
     async def carry_out(self, decision: Decision, host: EngineHost, state: HostState) -> None:
-        """Store the decision, act, and store the outcome.
+        """Store the decision, act, and store the outcome; not if something was ordered while it was being made.
 
         Raises:
             ActionInProgress: if another action came first; the occasion stays.
         """
+        if self._why_withheld() is not None or self._standing() != self._under:
+            return
         _, enforced = space_and_enforced(self._settings(), state)
         if decision.kind is DecisionKind.KEEP:
             await self._decisions.record(decision, enforced)
@@ -145,6 +149,11 @@ class Redeciding:
         if standing.pinned is not None:
             return f"{standing.pinned}; the next objective or `reconfigure resume` lets it go on"
         return None
+
+    def _standing(self) -> object:
+        """What was ordered, as far as it decides what is best."""
+        standing = self._orders.state
+        return standing.objective, standing.target
 
     def _remind(self, occasion: str) -> None:
         if self._outlook.watch.usual is not None:

@@ -35,22 +35,34 @@ class StandingOrders:
         hands_off, pinned = (self.state.hands_off, self.state.pinned) if paused else (None, None)
         await self._keep(replace(self.state, paused=paused, hands_off=hands_off, pinned=pinned))
 
-    async def found(self, enforced: Configuration) -> None:
+    async def found(self, enforced: Configuration, known: Collection[str] | None = None) -> None:
         """An engine serves with this configuration, whoever set it: it is the target, and can be returned to.
 
-        But for the governor, whose knobs stand beside what was asked for.
+        But for the governor, whose knobs stand beside what was asked for. Knobs that came into the space or left it
+        since do not make it another configuration; one that is off for now keeps what was asked of it.
+
+        Args:
+            enforced: of the knobs that can be moved.
+            known: all knobs of the space, those that are off included; None if they are those of `enforced`.
         """
-        target = self.state.target
-        if target is None or _without(enforced, self.state.governed) != _without(target, self.state.governed):
-            await self._keep(replace(reached(self.state, enforced), governed=frozenset()))
+        state, names = self.state, set(enforced if known is None else known)
+        governed = state.governed & names
+        target = {name: value for name, value in (state.target or {}).items() if name in names}
+        others = {name: value for name, value in enforced.items() if name not in governed}
+        if state.target is None or any(value != target.get(name, value) for name, value in others.items()):
+            await self._keep(replace(reached(state, enforced), governed=frozenset()))
+            return
+        asked = Configuration({**enforced, **target})
+        state = state if asked == state.target else reached(state, asked)
+        await self._keep(replace(state, governed=governed))
 
     async def govern(self, knobs: Collection[str]) -> None:
         """The governor is about to move these."""
         await self._keep(replace(self.state, governed=self.state.governed | set(knobs)))
 
-    async def gave_back(self) -> None:
-        """The governor's knobs are as they were asked for."""
-        await self._keep(replace(self.state, governed=frozenset()))
+    async def gave_back(self, knobs: Collection[str]) -> None:
+        """These of the governor's knobs are as they were asked for."""
+        await self._keep(replace(self.state, governed=self.state.governed - set(knobs)))
 
     async def remember(self, own: OwnChanges) -> None:
         """What the daemon has to remember of its own changes is another."""
@@ -92,6 +104,7 @@ class StandingOrders:
         went. What the daemon adjusts by itself is the governor's, and changes nothing of what was asked for.
         """
         decision, state = record.decision, self.state
+        record = _as_asked(record, state)
         acted = decision.kind is not DecisionKind.KEEP
         applied = not acted or (record.outcome is not None and record.outcome.kind is OutcomeKind.APPLIED)
         intent = decision.intent
@@ -135,5 +148,10 @@ def _asked(state: ControllerState, decision: Decision) -> ControllerState:
     return replace(reached(state, target), governed=governed)
 
 
-def _without(configuration: Configuration, names: Collection[str]) -> dict[str, object]:
-    return {name: value for name, value in configuration.items() if name not in names}
+def _as_asked(record: DecisionRecord, state: ControllerState) -> DecisionRecord:
+    """With what was asked for of the governor's knobs as what held before: that is what one goes back to."""
+    before, target = record.enforced_before, state.target
+    if before is None or target is None:
+        return record
+    asked = {name: target[name] for name in state.governed if name in target and name in before}
+    return replace(record, enforced_before=before.with_changes(asked))

@@ -12,6 +12,9 @@ from reconfigure_policies.step_cost import Setting
 #: Arrivals count as a surge above this multiple of the usual rate, chance allowed for.
 _SURGE = 3.0
 
+#: What is usual is not known before: the load was there already when one began to watch.
+_LEAST_WATCHED_S = 5.0
+
 #: Share of the running cap from which the queue is about to grow.
 _NEAR_CAP = 0.9
 
@@ -32,8 +35,9 @@ def alarm(
         slo: latencies to hold.
     """
     usual_rps = max(load.usual_rps.mean, load.recent_rps.mean)
+    is_usual = load.usual_rps.weight >= _LEAST_WATCHED_S
     sure_arrivals = sample.arrivals - 2 * sqrt(sample.arrivals)
-    if sure_arrivals > _SURGE * usual_rps * sample.duration_s:
+    if is_usual and sure_arrivals > _SURGE * usual_rps * sample.duration_s:
         rate_rps = sample.arrivals / sample.duration_s
         return f"{rate_rps:.0f} requests/s arrive where {usual_rps:.3g} did"
     if sample.running >= _NEAR_CAP * setting.max_num_seqs and setting.max_num_seqs > 1:
