@@ -1,4 +1,4 @@
-"""The closed loop on a GPU, with joules measured: forty trials, hot and cold knobs, then two changes under a replay.
+"""The closed loop on a GPU, with joules measured: trials, hot and cold knobs, then two changes under a replay.
 
     python -m benchmarks.gpu.closed_loop [--trials 40] [--rounds 4] [--rate 10] [--quick]
 

@@ -50,9 +50,9 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
                 began_s, used_s = time.monotonic(), daemon.controller_worked_s()
                 run = await through_the_queue(arguments, daemon.engine_url, number, arm)
                 core = (daemon.controller_worked_s() - used_s) / (time.monotonic() - began_s)
-                rate_tps = steady_rate_tps(run)
-                console.print(f"  {number:3d} {arm:8s} {rate_tps:.0f} output tokens/s, controller {core:.4f} cores")
                 if number >= 0:  # the first round only warms up
+                    rate_tps = steady_rate_tps(run)
+                    console.print(f"  {number:3d} {arm:8s} {rate_tps:.0f} output tokens/s, controller {core:.4f} cores")
                     rates[arm].append(rate_tps)
                     failed += not_completed(run)
                     cores += [core] if arm == "governed" else []
@@ -76,7 +76,7 @@ def findings_of(rates: Mapping[str, Sequence[float]], cores: Sequence[float], fa
 
 def main() -> int:
     """The command."""
-    parser = queue_options(__doc__, repeats=5)
+    parser = queue_options(__doc__, repeats=5, requests=600)
     command.keep_option(parser, "round")
     return command.run(NAME, parser, measure)
 

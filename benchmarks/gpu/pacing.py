@@ -2,11 +2,12 @@
 
     python -m benchmarks.gpu.pacing [--trace azure_2023_conv.csv.gz] [--paces 0 0.03 0.09] [--quick]
 
-One engine serves the trace at recorded speed without a break, while the pace goes up step by step and down again. After
-each change a stretch is left out in which requests of the old pace end; then `--measure` seconds count. The governor is
-off: this is the curve that it has to find. First the same prompts are answered with one token each: what they cost is
-the floor that no pace gets below. `--budgets` goes on at the last pace with smaller token budgets. With `--recording
-FILE`, every reading of the engine and of the joules is kept, once a second, for `benchmarks.gpu.step_cost`.
+One engine serves the trace at recorded speed without a break, while the pace goes up step by step: each meets another
+stretch of the trace, whose own rate is in its ratios too. After each change a stretch is left out in which requests of
+the old pace end; then `--measure` seconds count. The governor is off: this is the curve that it has to find. First the
+same prompts are answered with one token each: what they cost is the floor that no pace gets below. `--budgets` goes on
+at the last pace with smaller token budgets. With `--recording FILE`, every reading of the engine and of the joules is
+kept, once a second, for `benchmarks.gpu.step_cost`.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
@@ -28,7 +29,6 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.gpu.parallel_switch import gpus_to_use
 from benchmarks.gpu.server import (
     FASTEST,
     PARALLEL,
@@ -43,9 +43,11 @@ from benchmarks.harness import command
 from benchmarks.harness.closed_loop import tune
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
+from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
 from benchmarks.harness.trace import plan_of
+from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
 from reconfigure_daemon.tuning import TuneRequest
@@ -59,6 +61,9 @@ TTFT_LIMIT_S = 1.0
 
 #: Room for a core on one GPU beside one on all of them.
 KV_CACHE_BYTES = 24 * 2**30
+
+#: A glance at the whole swing.
+QUICK_LENGTH_S = 60.0
 
 PACES_S = (0.0, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045)
 
@@ -99,6 +104,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
+    if arguments.quick:
+        arguments.length, arguments.trials = min(arguments.length, QUICK_LENGTH_S), 2
     requests = list(arrivals(arguments))
     console.print(f"{len(requests)} requests in {arguments.length:g} s")
     with track_of_gpus() as energy:
@@ -112,6 +119,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
             console.print("the daemon serves")
             await learn(daemon, requests, arguments, console)
             ours = await swing(arguments, daemon.engine_url, requests, energy, daemon)
+            keep(arguments, {"stock": asdict(stock), "daemon": asdict(ours)})
             reasons = [f"{d.kind} by {d.source}: {d.reason}" for d in reversed(await daemon.decisions())]
         console.print(f"  daemon {ours}")
     details = {"stock": asdict(stock), "daemon": asdict(ours), "decisions": reasons}
@@ -177,9 +185,10 @@ async def swing(
 async def watch(daemon: Daemon, began_s: float, gpus: list[tuple[float, int]]) -> None:
     """Note every change of the number of GPUs that serve."""
     while True:
-        serving = int((await daemon.host()).enforced[PARALLEL])
-        if not gpus or gpus[-1][1] != serving:
-            gpus.append((round(time.monotonic() - began_s, 1), serving))
+        with suppress(ReconfigureError, OSError):  # it may not answer in the middle of a change
+            serving = int((await daemon.host()).enforced[PARALLEL])
+            if not gpus or gpus[-1][1] != serving:
+                gpus.append((round(time.monotonic() - began_s, 1), serving))
         await asyncio.sleep(1.0)
 
 
@@ -243,7 +252,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=6, help="at each end, before the swing (default: 6)")
     parser.add_argument("--rehearsal", type=int, default=30, help="requests before stock counts (default: 30)")
     parser.add_argument("--seed", type=int, default=0, help="of the arrivals (default: 0)")
-    parser.add_argument("--keep", type=Path, help="write the stock arm here as soon as it is known")
+    parser.add_argument("--keep", type=Path, help="write each arm here as soon as it is known")
     return command.run(name_of, parser, measure)
 
 

@@ -19,9 +19,9 @@ from rich.console import Console
 
 from benchmarks.gpu.server import PARALLEL
 from benchmarks.gpu.switch import STALL_NOTE, Run, open_laboratory, settings_of
-from benchmarks.harness import command, machine
+from benchmarks.harness import command
+from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.rows import exactly, shown
-from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.ports import SwitchMode
 from reconfigure_daemon.settings import Settings
 
@@ -32,16 +32,10 @@ KNOB = PARALLEL
 KV_CACHE_BYTES = 16 * 2**30
 
 
-class GpusMissing(ReconfigureError):
-    """There is nothing to move away from."""
-
-    kind = "gpus_missing"
-
-
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """Down to one GPU and up again, as often as asked."""
     most = gpus_to_use(arguments.gpus)
-    laboratory = await open_laboratory(console, partial(settings_for, most))
+    laboratory = await open_laboratory(arguments, console, partial(settings_for, most))
     await laboratory.streams(8)  # compiles what the first streams need
     ways = {f"TP={most} to TP=1": 1, f"TP=1 to TP={most}": most}
     runs: dict[str, list[Run]] = {}
@@ -57,20 +51,6 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     for name, alike in runs.items():
         add_rows(name, alike, arguments.streams, findings)
     return findings
-
-
-def gpus_to_use(asked: int) -> int:
-    """So many as are asked for, all of the machine for 0.
-
-    Raises:
-        GpusMissing: if these are not two or more, or more than there are.
-    """
-    found = len(machine.gpus())
-    most = asked or found
-    if not 2 <= most <= found:
-        wanted = f", and --gpus asks for {most}" if asked else ""
-        raise GpusMissing(f"two GPUs or more are needed; this machine has {found}{wanted}.")
-    return most
 
 
 def settings_for(gpus: int, model: Path) -> Settings:

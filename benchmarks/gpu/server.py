@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.harness.daemon import Daemon
+from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.processes import ServerProcess, free_port
 from benchmarks.harness.stock import SERVER, STOP_TIMEOUT_S, healthy
 from reconfigure_daemon.load_generation.target import Target
@@ -47,7 +48,8 @@ SHORT_REQUESTS: Mapping[str, Any] = {
     "kv_cache_memory_bytes": 16 * 2**30,
 }
 
-#: What a stock `vllm serve` enforces of the hot knobs, as one configuration of the daemon's space.
+#: What a stock `vllm serve` enforces, as one configuration of the daemon's space, but for its cap: that is 1024 on a
+#: card of 70 GiB or more, which only a full queue comes near.
 FASTEST: Mapping[str, Any] = {
     "pacing_interval_s": 0,
     "max_num_seqs": 256,
@@ -67,6 +69,9 @@ DEFAULTS: Mapping[str, Any] = {
     PARALLEL: 1,
 }
 
+#: All of a model that can be.
+FP8: Mapping[str, Any] = {"quantization": "fp8", "kv_cache_dtype": "fp8"}
+
 #: Those that a command line may give to one arm.
 NAMEABLE = ("kv_cache_dtype", "quantization", "cudagraph_mode")
 
@@ -78,7 +83,13 @@ def use_environment() -> None:
 
 
 def model_folder(engine: str, folder: Path) -> str:
-    """The model to serve: random weights for vLLM, whatever it likes for the emulated engine."""
+    """The model to serve: random weights for vLLM, whatever it likes for the emulated engine.
+
+    Raises:
+        GpusMissing: if vLLM would have to serve it without a GPU.
+    """
+    if engine == "vllm":
+        gpus_to_use(1, least=1)
     return str(write_random_model(folder / "model")) if engine == "vllm" else "auto"
 
 
@@ -166,6 +177,14 @@ def add_further_option(parser: argparse.ArgumentParser, whose: str) -> None:
 def further_of(arguments: argparse.Namespace) -> dict[str, str]:
     """Knobs and values that `--with` named."""
     return dict(pair.split("=", 1) for pair in getattr(arguments, "with"))
+
+
+def with_further(name: str, arguments: argparse.Namespace) -> str:
+    """A result's name with what `--with` allows behind it: `fp8` for weights and KV cache together, or every knob."""
+    further = further_of(arguments)
+    if further == FP8:
+        return f"{name}_fp8"
+    return "_".join([name, *(f"{knob}_{value}" for knob, value in sorted(further.items()))])
 
 
 def further_in_words(arguments: argparse.Namespace) -> str:

@@ -27,7 +27,7 @@ from benchmarks.harness import machine
 CACHES = ("VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR")
 
 #: Benchmarks with `--keep`.
-KEEPING = ("trace",)
+KEEPING = ("trace", "overhead")
 
 LOOK_S = 1.0
 

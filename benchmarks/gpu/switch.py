@@ -27,8 +27,10 @@ from rich.console import Console
 
 from benchmarks.gpu.random_model import write_random_model
 from benchmarks.harness import command
+from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.rows import Row, at_most, exactly, shown
 from benchmarks.harness.statistics import percentile
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress, SwitchReport, SwitchRequest
 from reconfigure_daemon.settings import Settings
 
@@ -149,7 +151,7 @@ class Laboratory:
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
     """All counts of streams, then a sequential switch and a killed core."""
     findings = command.Findings(notes=[STALL_NOTE])
-    laboratory = await open_laboratory(console, settings_for)
+    laboratory = await open_laboratory(arguments, console, settings_for)
     await laboratory.streams(8)  # compiles what the first streams need
     counts = [int(count) for count in arguments.streams.split(",")]
     repeats = 1 if arguments.quick else arguments.repeats
@@ -160,8 +162,18 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     return findings
 
 
-async def open_laboratory(console: Console, settings_for_model: Callable[[Path], Settings]) -> Laboratory:
-    """Boot the first core, on a model with random weights."""
+async def open_laboratory(
+    arguments: argparse.Namespace, console: Console, settings_for_model: Callable[[Path], Settings]
+) -> Laboratory:
+    """Boot the first core, on a model with random weights.
+
+    Raises:
+        RequestInvalid: if an emulation is asked for: it has no core whose streams could move.
+        GpusMissing: if there is none.
+    """
+    if arguments.engine != "vllm":
+        raise RequestInvalid("this measures vLLM's own core, which nothing emulates: leave --engine out")
+    gpus_to_use(1, least=1)
     os.environ.update(ENVIRONMENT)
     from reconfigure_daemon.engine_host import arguments as vllm_arguments
     from reconfigure_daemon.engine_host import vllm_names

@@ -13,30 +13,25 @@ from benchmarks.harness.result import value_in_words
 
 VERDICTS = {True: "yes", False: "**no**"}
 
-#: A result is named like the module that measures it, but for these.
-MODULES = {
-    "closed_loop_h200": "gpu.closed_loop",
-    "gpu.saturated_short": "gpu.saturated",
-    "gpu.trace_code": "gpu.trace",
-    "gpu.trace_code_fp8": "gpu.trace",
-    "gpu.trace_fp8": "gpu.trace",
-}
+#: A result is named like the module that measures it, with or without what else was measured behind it, but for these.
+MODULES = {"closed_loop_h200": "gpu.closed_loop"}
 
 #: Where `benchmarks.plots` puts its pictures.
 IMAGES = PROJECT / "docs" / "images"
 
 #: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
 _NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep", "sessions"}
+_FILES = {"add_to", "recordings"}
 _ALWAYS_SO = {"engine": "vllm", "model": "auto", "trace": "azure_2023_conv.csv.gz", "start": 600}
 
 #: What is compared, not how long.
-_TELLING = ("trace", "start", "with")
+_TELLING = ("trace", "start", "with", "recordings")
 
 _HEAD = """\
 # Figures
 
 Every committed figure, written from `benchmarks/results/` by `python -m benchmarks.readme`. Each table says on what
-machine it was measured, when, and with which code; the command above it measures it again, in a clone after `make
+machine it was measured, when, and with which code; the commands above it measure it again, in a clone after `make
 setup`. What has no target and is there for understanding the others (intervals, both arms of a ratio) is folded away
 below the table; raw values are in `benchmarks/results/NAME.json`. A missed target stays here until it is reached."""
 
@@ -57,6 +52,19 @@ def command_of(result: Mapping[str, Any]) -> str:
     return _command(result, result["arguments"])
 
 
+def commands_of(result: Mapping[str, Any]) -> list[str]:
+    """The same, after those of the parts that were added up, or of the recordings that were read."""
+    details, arguments = result["details"], result["arguments"]
+    parts = [
+        f"{_command({**result, 'arguments': part}, part)} --output {Path(path).name}"
+        for part, path in zip(details.get("parts", []), arguments.get("add_to") or [], strict=True)
+    ]
+    recorded = [
+        f"{command_line('gpu.trace')} --recording {Path(path).name}" for path in arguments.get("recordings") or []
+    ]
+    return [*parts, *recorded, command_of(result)]
+
+
 def short_command_of(result: Mapping[str, Any]) -> str:
     """The same with those options only that make it another figure, and not a longer or a finer one."""
     return _command(result, _TELLING)
@@ -70,9 +78,17 @@ def _command(result: Mapping[str, Any], names: Iterable[str]) -> str:
 def command_line(name: str) -> str:
     """The command of a benchmark, without options; a group of faults is a word behind the one command of all."""
     group = name.removeprefix("faults.")
-    return (
-        f"python -m benchmarks.faults {group}" if group != name else f"python -m benchmarks.{MODULES.get(name, name)}"
-    )
+    return f"python -m benchmarks.faults {group}" if group != name else f"python -m benchmarks.{module_of(name)}"
+
+
+def module_of(name: str) -> str:
+    """The module that measures a result, below `benchmarks`: `gpu.trace` for `gpu.trace_code_fp8`."""
+    named = MODULES.get(name, name)
+    return named if _path_of(named).is_file() or "_" not in named else module_of(named.rpartition("_")[0])
+
+
+def _path_of(module: str) -> Path:
+    return PROJECT / "benchmarks" / f"{module.replace('.', '/')}.py"
 
 
 def measured_on(result: Mapping[str, Any]) -> str:
@@ -100,7 +116,7 @@ def _section(result: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield purpose(result["name"])
     yield ""
-    yield f"    {command_of(result)}"
+    yield from (f"    {line}" for line in commands_of(result))
     yield ""
     yield f"{circumstances(result)}. {' '.join(result['notes'])}".strip()
     yield ""
@@ -129,8 +145,7 @@ def _folded(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def purpose(name: str) -> str:
     """The first sentence of the module that measures it, read without importing it: some need a GPU's libraries."""
-    path = PROJECT / "benchmarks" / f"{MODULES.get(name, name).replace('.', '/')}.py"
-    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    doc = ast.get_docstring(ast.parse(_path_of(module_of(name)).read_text(encoding="utf-8"))) or ""
     return doc.partition("\n")[0]
 
 
@@ -155,4 +170,6 @@ def _option(name: str, value: Any) -> str:
     if value is True:
         return option
     words = value if isinstance(value, list) else [value]
+    if name in _FILES:
+        words = [Path(word).name for word in words]
     return " ".join([option, *(f"{word:g}" if isinstance(word, float) else str(word) for word in words)])

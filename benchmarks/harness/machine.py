@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from reconfigure_daemon import __version__
+from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.metering.gpus import Gpus, GpusUnavailable
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -64,6 +65,27 @@ def gpus() -> list[dict[str, str | None]]:
         return [{"name": gpu.name, "driver": gpu.driver_version, "uuid": gpu.uuid} for gpu in found.facts()]
     finally:
         found.close()
+
+
+class GpusMissing(ReconfigureError):
+    """There is nothing to measure on."""
+
+    kind = "gpus_missing"
+
+
+def gpus_to_use(asked: int, least: int = 2) -> int:
+    """So many as are asked for, all of the machine for 0.
+
+    Raises:
+        GpusMissing: if these are fewer than can be measured, or more than there are.
+    """
+    found = len(gpus())
+    most = asked or found
+    if not least <= most <= found:
+        needed = "an NVIDIA GPU is needed" if least == 1 else f"{least} GPUs or more are needed"
+        wanted = f", and --gpus asks for {most}" if asked > least else ""
+        raise GpusMissing(f"{needed}; this machine has {found or 'none'}{wanted}.")
+    return most
 
 
 def versions() -> dict[str, str | None]:

@@ -50,7 +50,8 @@ def seen_in(
     """Judge a stretch.
 
     Args:
-        results: of a replay, which may have been stopped: streams that were open then count by what had come.
+        results: of a replay, which may have been stopped: streams that were open then count by what had come, and by
+            how long nothing has, once that is longer than a token may take.
         from_s: its begin, seconds since the replay's start.
         to_s: its end.
         ttft_limit_s: of a good request.
@@ -59,9 +60,10 @@ def seen_in(
     due = [r for r in results if from_s <= r.request.due_s < to_s and not _is_open(r, to_s - ttft_limit_s)]
     ended = [r for r in due if r.status is not RequestStatus.UNFINISHED]
     ttfts = [r.ttft_s for r in due if r.ttft_s is not None]
-    tpots = [pace_s for r in due if (pace_s := tpot_s(r)) is not None]
+    paces_s = [_pace_s(r, to_s, tpot_limit_s) for r in due]
+    tpots = [pace_s for pace_s in paces_s if pace_s is not None]
     first_late = [(r.ttft_s or float("inf")) > ttft_limit_s for r in due]
-    rest_late = [(tpot_s(r) or 0.0) > tpot_limit_s for r in due]
+    rest_late = [(pace_s or 0.0) > tpot_limit_s for pace_s in paces_s]
     return Span(
         output_tokens=sum(tokens_between(r, from_s, to_s) for r in results),
         requests=len(due),
@@ -79,6 +81,15 @@ def seen_in(
 def _is_open(result: RequestResult, from_s: float) -> bool:
     """Whether it still waited for its first token when the replay was stopped, and was due too late to be late."""
     return result.status is RequestStatus.UNFINISHED and result.first_output_s is None and result.request.due_s > from_s
+
+
+def _pace_s(result: RequestResult, to_s: float, limit_s: float) -> float | None:
+    """TPOT; of a stream that is open, its next token counts as coming now, if it should have come already."""
+    if result.status is not RequestStatus.UNFINISHED or result.first_output_s is None:
+        return tpot_s(result)
+    taken_s = sum(result.gaps_s)
+    open_s = to_s - result.first_output_s - taken_s
+    return tpot_s(result) if open_s <= limit_s else (taken_s + open_s) / result.output_tokens
 
 
 def tpot_s(result: RequestResult) -> float | None:

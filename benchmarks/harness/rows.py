@@ -47,14 +47,15 @@ def exactly(what: str, value: float | None, expected: float, unit: str = "") -> 
 
 
 def interval_rows(ratio: PairedRatio, of: str = "") -> list[Row]:
-    """The two ends of a paired ratio's interval, below the row of its median.
+    """The two ends of a paired ratio's interval, or of its range, below the row of its median.
 
     Args:
         ratio: of pairs of runs.
         of: what it is a ratio of, where a result has several.
     """
-    what = f"{of}: 95% interval" if of else "95% interval"
-    return [shown(f"{what}, low", ratio.low), shown(f"{what}, high", ratio.high)]
+    low, high = ("95% interval, low", "95% interval, high") if ratio.has_interval else ("least pair", "highest pair")
+    before = f"{of}: " if of else ""
+    return [shown(before + low, ratio.low), shown(before + high, ratio.high)]
 
 
 def shown(what: str, value: float | None, unit: str = "") -> Row:

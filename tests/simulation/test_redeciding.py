@@ -112,7 +112,8 @@ def test_it_redeploys_once_and_then_keeps_still(tmp_path):
     assert "its canary held" in held.decision.reason
     assert "decided again since its canary ended" in again.decision.reason
     assert target["tensor_parallel_size"] == 1
-    assert own.known_good == target
+    assert held.decision.target == target
+    assert own.trusts(target, held.at)
     assert own.canary is None
 
 
@@ -236,12 +237,56 @@ def test_a_canary_outlives_its_controller(tmp_path):
             watched = controller.loop.orders.state.own.canary
             async with traffic(launcher.host, 3):
                 await asyncio.sleep(200)
-            own = controller.loop.orders.state.own
+            own, target = controller.loop.orders.state.own, controller.loop.target
         await launcher.end()
-        return watched, own
+        return watched, own, target
 
-    watched, own = in_virtual_time(whole())
+    watched, own, target = in_virtual_time(whole())
     assert watched.expected["energy_per_output_token_j"] == Estimate(2.0, 1.0, 3.0)
     assert own.canary is None
-    assert own.known_good == watched.configuration
-    assert free_at(own, 0.0, SETTINGS.decision.to_domain()) > 0
+    assert target == watched.configuration
+    assert own.trusts(target, 0.0)
+    terms = SETTINGS.decision.to_domain()
+    assert free_at(own, watched.since, terms) == watched.since + terms.min_dwell_s
+
+
+class SlowForecasts(Forecasts):
+    """The first one takes 80 s."""
+
+    async def forecasts(self, context):
+        forecasts = await super().forecasts(context)
+        await asyncio.sleep(80 if len(self.asked) == 1 else 0)
+        return forecasts
+
+
+def test_what_was_being_worked_out_when_it_was_paused_is_not_done(tmp_path):
+    """Paused is paused, also for a decision that was on its way; it is made anew when changes go on."""
+    forecasts = SlowForecasts()
+
+    async def story(controller, _):
+        while not forecasts.asked:  # noqa: ASYNC110  # virtual time
+            await asyncio.sleep(1)
+        await controller.submit("pause")
+        await asyncio.sleep(300)
+        paused = await planned(controller)
+        await controller.submit("resume")
+        await asyncio.sleep(300)
+        return paused, await planned(controller)
+
+    paused, later = told_by(story, tmp_path, forecasts)
+    assert paused == []
+    assert later[0].decision.kind is DecisionKind.REDEPLOY
+
+
+def test_what_was_being_worked_out_under_another_objective_is_not_done(tmp_path):
+    """The objective that is in force decides."""
+    forecasts = SlowForecasts()
+
+    async def story(controller, _):
+        while not forecasts.asked:  # noqa: ASYNC110  # virtual time
+            await asyncio.sleep(1)
+        await controller.submit("objective", objective=Objective.THROUGHPUT)
+        await asyncio.sleep(90)
+        return [r.decision.kind for r in await planned(controller)]
+
+    assert DecisionKind.REDEPLOY not in told_by(story, tmp_path, forecasts)

@@ -116,6 +116,37 @@ def test_a_result_names_the_command_that_measures_it_again(name, arguments, comm
     assert figures.command_of(result(name, arguments=arguments)) == command
 
 
+def test_what_was_added_up_names_the_commands_of_its_parts():
+    """Each writes the file that the last one reads; where it lay says nothing."""
+    part = {"tpot": [0.2], "rounds": 2, "trace": "azure_2023_conv.csv.gz"}
+    arguments = {"rounds": 0, "add_to": ["/tmp/a.json"]}
+    assert figures.commands_of(result("gpu.trace", arguments=arguments, details={"parts": [part]})) == [
+        "python -m benchmarks.gpu.trace --tpot 0.2 --rounds 2 --output a.json",
+        "python -m benchmarks.gpu.trace --rounds 0 --add-to a.json",
+    ]
+
+
+def test_what_was_judged_later_names_the_command_of_its_recording():
+    """Without it there is nothing to judge."""
+    assert figures.commands_of(result("gpu.step_cost", arguments={"recordings": ["/tmp/a.jsonl.gz"]})) == [
+        "python -m benchmarks.gpu.trace --recording a.jsonl.gz",
+        "python -m benchmarks.gpu.step_cost --recordings a.jsonl.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("gpu.trace_code_fp8", "gpu.trace"), ("gpu.parallel_swing_tp2", "gpu.parallel_swing"),
+        ("gpu.saturated_short_cudagraph_mode_FULL", "gpu.saturated"), ("closed_loop_h200", "gpu.closed_loop"),
+        ("surrogate_h200", "surrogate_h200"),
+    ],
+)  # fmt: skip
+def test_a_result_may_have_more_in_its_name_than_its_module(name, module):
+    """What else was measured stands behind it."""
+    assert figures.module_of(name) == module
+
+
 def test_the_front_page_names_what_is_compared_and_not_how_long():
     """What a reader types there measures the same thing; the page of figures has every option."""
     arguments = {"trace": "azure_2023_code.csv.gz", "start": 1020.0, "slice": 120.0, "with": ["quantization=fp8"]}

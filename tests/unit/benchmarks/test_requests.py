@@ -37,6 +37,13 @@ def test_who_waits_at_the_end_is_late_only_if_it_is_too_late_already():
     assert (seen.requests, seen.good, seen.late_ttft, seen.failed) == (2, 1, 1, 0)
 
 
+def test_a_stream_that_stands_still_at_the_end_is_late():
+    """Its next token counts as coming now, once it should have come already."""
+    results = [result(due_s, 0.2, [0.02] * 2, RequestStatus.UNFINISHED) for due_s in (1.0, 9.72)]
+    seen = seen_in(results, 0, 10, ttft_limit_s=1.0, tpot_limit_s=0.05)
+    assert (seen.requests, seen.good, seen.late_tpot) == (2, 1, 1)
+
+
 def test_who_was_refused_is_late_and_failed():
     """However close to the end."""
     seen = seen_in([result(9.9, status=RequestStatus.REFUSED)], 0, 10, ttft_limit_s=1.0)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.harness.rows import interval_rows
 from benchmarks.harness.statistics import paired_ratio, percentile
 
 RUNS = st.lists(st.floats(min_value=0.1, max_value=1000), min_size=2, max_size=12)
@@ -37,6 +38,14 @@ def test_the_same_runs_give_the_same_interval():
     """The resampling is seeded."""
     runs = [1.0, 1.1, 0.9, 1.05, 0.97]
     assert paired_ratio(runs, [1.0] * 5) == paired_ratio(runs, [1.0] * 5)
+
+
+def test_few_pairs_have_a_range_and_no_interval():
+    """The median of five lies among them with 94 % at most."""
+    five, six = (paired_ratio(list(range(1, count + 1)), [1.0] * count) for count in (5, 6))
+    assert (five.low, five.high, five.has_interval, six.has_interval) == (1, 5, False, True)
+    assert [row.what for row in interval_rows(five, "joules")] == ["joules: least pair", "joules: highest pair"]
+    assert [row.what for row in interval_rows(six)] == ["95% interval, low", "95% interval, high"]
 
 
 def test_more_pairs_narrow_the_interval():
