@@ -29,7 +29,7 @@ WINDOW = WorkloadWindow(
     energy_j=21_600.0, energy_source="measured",
 )  # fmt: skip
 
-AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 1.7, 30.0, 0.3, 0.2, 0.01, 0.02)
+AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 1.7, 30.0, 0.3, 0.2, 0.01)
 GOVERNED = GovernorView(0.4, 0.1, AT_45_MS, replace(AT_45_MS, energy_per_output_token_j=2.5), 0.32, None)
 
 

@@ -32,7 +32,7 @@ _ANSWERS_KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Surrogates, what they rest on, and when they were made (wall clock, and monotonic for their age)."""
+    """Surrogates, what they rest on, when they were made (wall clock), and how long that took."""
 
     surrogates: Surrogates
     quality: Quality
@@ -40,7 +40,6 @@ class _Fit:
     space: ConfigurationSpace
     trials: tuple[Trial, ...]
     at: float
-    at_s: float
     duration_s: float
 
 
@@ -173,9 +172,7 @@ class Learning:
             return
         duration_s = self._clock.monotonic() - self._tried_s
         self._error = ""
-        self._fit = _Fit(
-            surrogates, quality, served, space, trials, self._clock.wall(), self._clock.monotonic(), duration_s
-        )
+        self._fit = _Fit(surrogates, quality, served, space, trials, self._clock.wall(), duration_s)
         await self._tell(self._fit, checks)
 
     def _computed(
@@ -184,9 +181,7 @@ class Learning:
         """In the worker thread: what the old fit had said of the new trials, the new fit, and how good it is."""
         checks: list[Check] = []
         if before is not None:
-            known = set(map(id, before.trials))
-            news = [trial for trial in trials if id(trial) not in known and trial.at > before.at]
-            checks = checked(before.surrogates, news)
+            checks = checked(before.surrogates, [trial for trial in trials if trial.at > before.at])
         options = FitOptions(max_trials=self._settings().learning.max_trials)
         warm = before.surrogates if before is not None else None
         surrogates = self._methods.fit(trials, space, options, warm)

@@ -41,7 +41,7 @@ class PartialWindow:
         self._waiting = TimeWeightedMean(start.totals.at_s, start.totals.waiting)
         self._energy = EnergySpan(energy)
         self._ttft, self._tpot, self._e2e_latency = LatencySketch(), LatencySketch(), LatencySketch()
-        self._slo_met = self._dropped = 0
+        self._slo_met = self._dropped = self._aborted = 0
 
     @property
     def duration_s(self) -> float:
@@ -66,6 +66,7 @@ class PartialWindow:
     def _take(self, records: Iterable[RequestRecord]) -> None:
         for record in records:
             self._slo_met += self._slo.met_by(record)
+            self._aborted += self._slo.left_open_by(record)
             self._e2e_latency.add(record.e2e_latency_s)
             if record.ttft_s is not None:
                 self._ttft.add(record.ttft_s)
@@ -95,6 +96,7 @@ class PartialWindow:
             energy_source=energy.source.value,
             energy_by_source_j=energy.by_source_j,
             dropped=self._dropped,
+            aborted=self._aborted,
         )
 
 

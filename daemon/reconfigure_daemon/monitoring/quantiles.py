@@ -34,10 +34,6 @@ class LatencySketch:
         """Count one latency in seconds."""
         self._counts[math.ceil(math.log(max(latency_s, SHORTEST_S)) / _LOG_GROWTH)] += 1
 
-    def merge(self, other: LatencySketch) -> None:
-        """Add another sketch's counts: quantiles over both are as exact as over each."""
-        self._counts.update(other._counts)
-
     def quantile(self, q: float) -> float | None:
         """The smallest latency that a share `q` of all does not exceed, in seconds; None of nothing."""
         rank = _nearest_rank(q, self._counts.total())

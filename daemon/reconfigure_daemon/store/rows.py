@@ -175,7 +175,6 @@ def _encode_own(own: OwnChanges) -> dict[str, Any]:
             "exploring": canary.exploring,
         },
         "redeploys_at": list(own.redeploys_at),
-        "known_good": None if own.known_good is None else dict(own.known_good),
         "distrusted": [[dict(configuration), until] for configuration, until in own.distrusted],
         "explored_j": own.explored_j,
         "used_j": own.used_j,
@@ -183,14 +182,16 @@ def _encode_own(own: OwnChanges) -> dict[str, Any]:
 
 
 def _decode_own(stored: Mapping[str, Any]) -> OwnChanges:
-    """What `_encode_own` wrote; a store from before the daemon changed anything by itself has nothing."""
+    """What `_encode_own` wrote; a store from before the daemon changed anything by itself has nothing.
+
+    Other keys, which an earlier version wrote, are passed by.
+    """
     if not stored:
         return OwnChanges()
-    canary, known_good = stored["canary"], stored["known_good"]
+    canary = stored["canary"]
     return OwnChanges(
         canary=None if canary is None else _decode_canary(canary),
         redeploys_at=tuple(stored["redeploys_at"]),
-        known_good=None if known_good is None else Configuration(known_good),
         distrusted=tuple((Configuration(configuration), until) for configuration, until in stored["distrusted"]),
         explored_j=stored["explored_j"],
         used_j=stored["used_j"],

@@ -59,7 +59,7 @@ def judge(
     watched_s = sum(window.duration_s for window in windows)
     failed, finished = misses(windows)
     energy_j = _energy_per_output_token_j(windows)
-    if is_disaster(windows):
+    if _has_limits(slo) and is_disaster(windows):
         return Judgement(Verdict.FELL_SHORT, misses_words(windows), energy_j)
     if watched_s < terms.canary_s or (finished < LEAST_REQUESTS and watched_s < _LONGEST * terms.canary_s):
         return Judgement(Verdict.WATCHING, f"watched for {watched_s:.0f} s of {terms.canary_s:g} s", energy_j)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconfigure_policies.decision.guardrails import Move, move_between
 from reconfigure_policies.decision.objectives import expectation
+from reconfigure_policies.decision.own_changes import why_no_redeploy
 from reconfigure_policies.decision.pareto import strained_by_configuration
 from reconfigure_policies.decision.paying import SwitchCost
 from reconfigure_policies.decision.service_level import broken_limit
@@ -40,13 +41,14 @@ def explore(
 
     Only under the energy objective, whose joules are both what may be won and what trying spends. The present
     configuration and the candidate must leave `exploration_headroom` of every latency at the busiest of the workload.
+    A trial that needs a new core keeps to dwell and cap, as every redeploy does.
 
     Args:
         snapshot: with forecasts.
         present: of what is enforced.
         space: what is allowed.
-        terms: budget and headroom.
-        own: what was spent so far.
+        terms: budget and headroom, dwell and cap.
+        own: what was spent and changed so far.
         cost: of a switch.
     """
     budget_j = terms.exploration_share * own.used_j - own.explored_j
@@ -55,10 +57,12 @@ def explore(
     busiest, free = strained_by_configuration(snapshot), terms.exploration_headroom
     if broken_limit(busiest[present.configuration], snapshot.slo, free=free) is not None:
         return None
+    may_redeploy = why_no_redeploy(own, snapshot.at, terms, urgent=False) is None
     trials = [
         trial
         for trial in _trials(snapshot, present, space, terms, cost)
         if trial.cost_j <= budget_j
+        and (may_redeploy or not trial.move.cold)
         and own.trusts(trial.forecast.configuration, snapshot.at)
         and broken_limit(busiest[trial.forecast.configuration], snapshot.slo, sure=False, free=free) is None
     ]

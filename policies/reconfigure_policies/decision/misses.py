@@ -18,8 +18,8 @@ _Z999 = 3.1
 
 
 def misses(windows: Sequence[WorkloadWindow]) -> tuple[int, int]:
-    """`(failed, finished)` requests; those that were not read in time count as neither."""
-    finished = sum(window.finished - window.dropped for window in windows)
+    """`(failed, finished)` requests; those not read in time, or aborted inside the SLO, count as neither."""
+    finished = sum(window.finished - window.dropped - window.aborted for window in windows)
     return finished - sum(window.slo_met for window in windows), finished
 
 

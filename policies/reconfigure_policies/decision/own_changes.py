@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+from reconfigure_policies.decision.scheduled import CLOCK_TOLERANCE_S
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.decision import Author, DecisionKind, OutcomeKind
 from reconfigure_policies.domain.history import Canary, DecisionRecord, OwnChanges
@@ -48,22 +49,20 @@ def after_window(own: OwnChanges, window: WorkloadWindow) -> OwnChanges:
     return replace(own, used_j=own.used_j + window.energy_j, explored_j=own.explored_j + spent_j)
 
 
-def after_canary(own: OwnChanges, held: bool | None, now: float, terms: DecisionTerms) -> OwnChanges:
-    """A canary has ended: it is known to be good, or not chosen again for a while.
+def after_canary(own: OwnChanges, stays: bool, now: float, terms: DecisionTerms) -> OwnChanges:
+    """A canary has ended: it stays, or is not chosen again for a while.
 
     Args:
         own: with the canary.
-        held: None where it fell short and stays all the same, which says nothing for or against it.
+        stays: whether it held, or fell short where there is no way back, which says nothing against it.
         now: wall-clock seconds.
         terms: how long it is not trusted.
     """
     if own.canary is None:
         return own
-    configuration = own.canary.configuration
-    if held is None:
+    if stays:
         return replace(own, canary=None)
-    if held:
-        return replace(own, canary=None, known_good=configuration)
+    configuration = own.canary.configuration
     still = tuple((each, until) for each, until in own.distrusted if until > now and each != configuration)
     distrusted = (*still, (configuration, now + terms.distrust_s))[-_MOST:]
     return replace(own, canary=None, distrusted=distrusted)
@@ -73,8 +72,9 @@ def free_at(own: OwnChanges, now: float, terms: DecisionTerms) -> float:
     """When dwell and cap let the daemon redeploy by itself; infinity if they never do."""
     if terms.max_switches_per_hour == 0:
         return inf
-    latest = own.redeploys_at[-1] + terms.min_dwell_s if own.redeploys_at else now
-    capping = own.redeploys_at[-terms.max_switches_per_hour :]
+    made_at = _redeploys_until(own, now)
+    latest = made_at[-1] + terms.min_dwell_s if made_at else now
+    capping = made_at[-terms.max_switches_per_hour :]
     full = len(capping) == terms.max_switches_per_hour
     return max(now, latest, capping[0] + _HOUR_S if full else now)
 
@@ -88,10 +88,16 @@ def why_no_redeploy(own: OwnChanges, now: float, terms: DecisionTerms, *, urgent
         terms: dwell and cap.
         urgent: the SLO does not hold; the dwell is for savings, not for that.
     """
-    latest = own.redeploys_at[-1] if own.redeploys_at else None
-    if not urgent and latest is not None and now - latest < terms.min_dwell_s:
-        return f"the last redeploy was {now - latest:.0f} s ago, and each stays for {terms.min_dwell_s:g} s"
-    lately = sum(1 for at in own.redeploys_at if now - at < _HOUR_S)
+    made_at = _redeploys_until(own, now)
+    if not urgent and made_at and now - made_at[-1] < terms.min_dwell_s:
+        ago_s = max(0.0, now - made_at[-1])
+        return f"the last redeploy was {ago_s:.0f} s ago, and each stays for {terms.min_dwell_s:g} s"
+    lately = sum(1 for at in made_at if now - at < _HOUR_S)
     if lately >= terms.max_switches_per_hour:
         return f"{lately} redeploys were made in the last hour, of {terms.max_switches_per_hour} allowed"
     return None
+
+
+def _redeploys_until(own: OwnChanges, now: float) -> list[float]:
+    """When redeploys were applied, latest last; those made while the clock was ahead lie in the future and are none."""
+    return sorted(at for at in own.redeploys_at if at <= now + CLOCK_TOLERANCE_S)

@@ -104,5 +104,5 @@ def end_canary(
     judgement = judge(canary, windows, canary.expected if there is None else there.estimates, snapshot.slo, terms)
     no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False)
     decision = after_canary_decision(judgement, snapshot, space, own, no_way_back)
-    held = True if judgement.verdict is Verdict.HELD else None if no_way_back is not None else False
-    return CanaryEnd(decision, after_canary(own, held, snapshot.at, terms), judgement)
+    stays = judgement.verdict is Verdict.HELD or no_way_back is not None
+    return CanaryEnd(decision, after_canary(own, stays, snapshot.at, terms), judgement)

@@ -17,6 +17,9 @@ def with_objective(
 ) -> ControllerState:
     """The state with another objective in force.
 
+    What is covered and ends no later than the new objective would only be passed by, and is forgotten: one that is
+    renewed again and again covers no more than it did at first.
+
     Args:
         state: what held so far.
         objective: what holds from now on.
@@ -26,7 +29,8 @@ def with_objective(
     if until is None:
         return replace(state, objective=objective, objective_until=None, covered=())
     covered = CoveredObjective(state.objective, state.objective_until, enforced)
-    return replace(state, objective=objective, objective_until=until, covered=(*state.covered, covered))
+    left = tuple(each for each in (*state.covered, covered) if each.until is None or each.until > until)
+    return replace(state, objective=objective, objective_until=until, covered=left)
 
 
 def is_over(state: ControllerState, now: float) -> bool:
@@ -43,9 +47,11 @@ def after_expiry(state: ControllerState, now: float) -> tuple[ControllerState, C
         state: one that `is_over`.
         now: wall-clock seconds since the epoch.
     """
-    returning = state.covered[-1]
-    state = replace(state, objective=returning.objective, objective_until=returning.until, covered=state.covered[:-1])
-    return after_expiry(state, now) if is_over(state, now) else (state, returning.configuration)
+    while True:
+        *below, returning = state.covered
+        state = replace(state, objective=returning.objective, objective_until=returning.until, covered=tuple(below))
+        if not is_over(state, now):
+            return state, returning.configuration
 
 
 def reached(state: ControllerState, configuration: Configuration) -> ControllerState:

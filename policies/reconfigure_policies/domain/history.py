@@ -113,7 +113,6 @@ class OwnChanges:
     Attributes:
         canary: the redeploy that is watched now.
         redeploys_at: when the latest ones were applied, wall-clock seconds, latest last.
-        known_good: the last configuration that was watched and held what was forecast.
         distrusted: configurations that fell short, with the wall-clock time until which none of them is chosen again.
         explored_j: joules that exploring has spent.
         used_j: joules of all windows seen, that the budget of exploring is a share of.
@@ -121,7 +120,6 @@ class OwnChanges:
 
     canary: Canary | None = None
     redeploys_at: tuple[float, ...] = ()
-    known_good: Configuration | None = None
     distrusted: tuple[tuple[Configuration, float], ...] = ()
     explored_j: float = 0.0
     used_j: float = 0.0

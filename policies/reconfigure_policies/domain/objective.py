@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
-from reconfigure_policies.domain.workload import RequestRecord
+from reconfigure_policies.domain.workload import FinishReason, RequestRecord
 
 
 class Objective(StrEnum):
@@ -69,6 +69,20 @@ class ServiceLevelObjective:
             (record.e2e_latency_s, self.e2e_latency_s),
         )
         return all(limit is None or value is None or value <= limit for value, limit in measured)
+
+    def left_open_by(self, record: RequestRecord) -> bool:
+        """Whether a request was aborted while it held every limit, so that nobody knows whether it would have met them.
+
+        It is judged as if its next token had come at that moment, which is the best that it could still get: one whose
+        client has waited for longer than a limit is a miss.
+        """
+        if record.finish_reason != FinishReason.ABORT:
+            return False
+        ttft_s = record.e2e_latency_s if record.ttft_s is None else record.ttft_s
+        at_best = replace(
+            record, ttft_s=ttft_s, output_tokens=record.output_tokens + 1, finish_reason=FinishReason.STOP
+        )
+        return self.met_by(at_best)
 
 
 class IntentKind(StrEnum):

@@ -99,7 +99,8 @@ class WorkloadWindow:
     `energy_per_output_token_j` includes prefill and idle energy of the window. `energy_source` is
     `measured`, `integrated`, `estimated` or `unknown`; energy is None only when unknown. `started_s` is on the
     host's monotonic clock. `dropped` finished requests were overwritten before they were read: `slo_met` and the
-    percentiles of requests lack them.
+    percentiles of requests lack them. `aborted` finished requests were given up by their clients while they still
+    held the SLO: `slo_met` lacks them, and they are no misses either.
     """
 
     started_s: float
@@ -121,6 +122,7 @@ class WorkloadWindow:
     energy_source: str = "unknown"
     energy_by_source_j: Mapping[str, float] = field(default_factory=dict)
     dropped: int = 0
+    aborted: int = 0
 
     @property
     def arrival_rate_rps(self) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, exp
+from math import ceil, exp, expm1
 
 from reconfigure_policies.step_cost.model import StepCostModel
 
@@ -180,7 +180,7 @@ def _settled(way: _Way, model: StepCostModel, workload: Workload, setting: Setti
 def _crowd(model: StepCostModel, workload: Workload, setting: Setting, period_s: float) -> _Crowd:
     requests = workload.arrival_rate_rps * max(0.0, workload.output_tokens - 1) * period_s
     admitted = min(requests, setting.max_num_seqs)
-    batch = admitted / (1 - exp(-admitted)) if admitted > 0 else 1.0
+    batch = admitted / -expm1(-admitted) if admitted > 0 else 1.0  # of next to none it is one
     kv_tokens = batch * (workload.context_tokens + workload.output_tokens / 2)
     return _Crowd(requests, batch, kv_tokens, model.time.decode_step_s(batch, kv_tokens))
 

@@ -21,8 +21,8 @@ class SteadyState:
         batch: requests that decode together while any does.
         utilisation: the fullest of running cap, token budget and KV cache; above 1 the queue grows.
         busy: share of the time in which a step runs.
-        tpot_error, energy_error: relative standard errors, from how predictions fared so far and how far from what
-            was seen this one reaches.
+        tpot_error: relative standard error, from how predictions fared so far and how far from what was seen this one
+            reaches.
     """
 
     tpot_s: float
@@ -35,7 +35,6 @@ class SteadyState:
     utilisation: float
     busy: float
     tpot_error: float
-    energy_error: float
 
 
 def steady_state(model: StepCostModel, workload: Workload, setting: Setting) -> SteadyState:
@@ -47,10 +46,10 @@ def steady_state(model: StepCostModel, workload: Workload, setting: Setting) -> 
         setting: any.
     """
     rhythm, utilisation = _rhythm(model, workload, setting)
-    errors = _tpot_error(model, rhythm), model.energy.error or 0.0
+    tpot_error = _tpot_error(model, rhythm)
     if utilisation > 1 or rhythm.prefill_load >= 1:
         return SteadyState(
-            inf, inf, inf, inf, inf, inf, rhythm.batch, max(utilisation, rhythm.prefill_load), 1.0, *errors
+            inf, inf, inf, inf, inf, inf, rhythm.batch, max(utilisation, rhythm.prefill_load), 1.0, tpot_error
         )
     tpot_s = _tpot_s(workload, rhythm)
     steps = _step_rates(workload, rhythm, tpot_s)
@@ -66,8 +65,7 @@ def steady_state(model: StepCostModel, workload: Workload, setting: Setting) -> 
         batch=rhythm.batch,
         utilisation=utilisation,
         busy=steps.busy(rhythm),
-        tpot_error=errors[0],
-        energy_error=errors[1],
+        tpot_error=tpot_error,
     )
 
 

@@ -1,4 +1,4 @@
-"""A redeploy that falls short of its forecast is undone; one that holds is known to be good."""
+"""A redeploy that falls short of its forecast is undone; one that holds stays."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ EXPECTED = {"energy_per_output_token_j": estimate(0.2)}
 CANARY = Canary(7, NOW - 100, block(32), block(16), EXPECTED)
 
 
-def window(finished=100, met=100, energy_j=200.0, tokens=1000):
-    return WorkloadWindow(0, 30, finished, finished, met, 500, 0, tokens, 0, 1, 0, energy_j=energy_j)
+def window(finished=100, met=100, energy_j=200.0, tokens=1000, aborted=0):
+    return WorkloadWindow(0, 30, finished, finished, met, 500, 0, tokens, 0, 1, 0, energy_j=energy_j, aborted=aborted)
 
 
 def judged(*windows, slo=SLO, expected=EXPECTED):
@@ -68,6 +68,16 @@ def test_a_disaster_is_not_watched_to_its_end():
 def test_without_limits_nothing_is_missed():
     """An SLO that demands nothing is always met; failed requests are not the canary's to judge."""
     assert judged(*[window(met=95)] * 3, slo=ServiceLevelObjective()).verdict is Verdict.HELD
+    assert judged(*[window(met=10)] * 3, slo=ServiceLevelObjective()).verdict is Verdict.HELD
+
+
+def test_what_clients_gave_up_is_not_held_against_it():
+    """Neither a few in a hundred nor half of them are misses; those that were missed besides still are."""
+    assert judged(*[window(met=94, aborted=6)] * 3).verdict is Verdict.HELD
+    assert judged(*[window(met=50, aborted=50)] * 3).verdict is Verdict.HELD
+    judgement = judged(*[window(met=84, aborted=6)] * 3)
+    assert judgement.verdict is Verdict.FELL_SHORT
+    assert judgement.words == "30 of 282 requests missed the SLO in 90 s"
 
 
 def test_too_little_traffic_is_waited_for_and_then_let_pass():
@@ -108,7 +118,7 @@ def test_nobody_goes_back_to_what_would_not_hold():
     decision = after_canary_decision(judgement, snapshot(enforced=block(32)), SPACE, own, "TTFT has no end")
     assert decision.kind is DecisionKind.KEEP
     assert "what was before would not hold now, TTFT has no end" in decision.reason
-    assert after_canary(own, None, NOW, TERMS) == OwnChanges()
+    assert after_canary(own, True, NOW, TERMS) == OwnChanges()
 
 
 def test_holding_is_a_decision_to_keep():
@@ -160,9 +170,11 @@ def test_what_fell_short_is_not_trusted_for_a_while():
     assert own.trusts(block(64), NOW)
 
 
-def test_what_held_is_known_to_be_good():
-    """The last of them is where to fall back to."""
-    assert after_canary(OwnChanges(CANARY), True, NOW, TERMS).known_good == block(32)
+def test_what_held_is_trusted_as_before():
+    """Nothing is watched any more, and nothing is held against it."""
+    own = after_canary(OwnChanges(CANARY), True, NOW, TERMS)
+    assert own == OwnChanges()
+    assert own.trusts(block(32), NOW)
 
 
 def test_exploring_spends_its_own_budget():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconfigure_policies.decision import DecisionTerms, redecide
 from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.slow_loop import answer
 from reconfigure_policies.domain.decision import DecisionKind
 from reconfigure_policies.domain.history import OwnChanges
-from tests.unit.decision.forecasts import CANDIDATES, PAST, SLO, SNAPSHOTS, SPACE, block, forecast, snapshot
+from tests.unit.decision.forecasts import CANDIDATES, NOW, PAST, SLO, SNAPSHOTS, SPACE, block, forecast, snapshot
 
 TERMS = DecisionTerms(exploration_share=0.05)
 RICH = OwnChanges(used_j=1e8)
@@ -46,6 +50,34 @@ def test_without_a_budget_nothing_is_tried():
 def test_without_headroom_nothing_is_tried():
     """At eighty percent of a limit there is none to spare."""
     assert decided(snapshot(unsure(tpot_s=0.04))).kind is DecisionKind.KEEP
+
+
+@pytest.mark.parametrize(
+    ("made_at", "terms"),
+    [
+        ((NOW - 100,), TERMS),
+        ((NOW - 3000,) * 4, TERMS),
+        ((), replace(TERMS, max_switches_per_hour=0)),
+    ],
+    ids=["dwell", "cap", "never"],
+)
+def test_a_trial_that_needs_a_new_core_keeps_its_distance_too(made_at, terms):
+    """To learn is no reason to redeploy more often than one may; a trial inside the core need not wait."""
+    own = replace(RICH, redeploys_at=made_at)
+    assert decided(snapshot(unsure()), own, terms).kind is DecisionKind.KEEP
+    paced = tuple(forecast(each, spread=0.6 if each["pacing_interval_s"] else 0.02) for each in CANDIDATES)
+    decision = decided(snapshot(paced), own, terms)
+    assert decision.kind is DecisionKind.EXPLORE
+    assert not decision.cold
+
+
+def test_a_trial_that_must_wait_is_thought_of_again():
+    """When the dwell is over, as with any redeploy; never where none is allowed."""
+    own = replace(RICH, redeploys_at=(NOW - 100,))
+    waiting = answer("the canary ended", snapshot(unsure()), SPACE, TERMS, own, PAST)
+    assert waiting.again_at == NOW - 100 + TERMS.min_dwell_s
+    never = replace(TERMS, max_switches_per_hour=0)
+    assert answer("the canary ended", snapshot(unsure()), SPACE, never, own, PAST).again_at is None
 
 
 def test_what_is_known_is_not_tried():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconfigure_policies.decision import DecisionTerms, redecide
+from reconfigure_policies.decision.own_changes import free_at
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.domain.decision import Author, DecisionKind
 from reconfigure_policies.domain.history import OwnChanges
@@ -157,6 +158,31 @@ def test_a_redeploy_that_comes_too_soon_waits(own, words):
     decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), own)
     assert decision.kind is DecisionKind.KEEP
     assert words in decision.reason
+
+
+@pytest.mark.parametrize("made_at", [(NOW + 86_400,) * 4, (NOW - 3000, NOW + 86_400, NOW + 86_500)])
+def test_redeploys_from_a_clock_that_was_ahead_hold_nothing_back(made_at):
+    """What lies in the future since the clock was set right was not made in the last hour."""
+    own = OwnChanges(redeploys_at=made_at)
+    assert decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), own).kind is DecisionKind.REDEPLOY
+    assert free_at(own, NOW, TERMS) == NOW
+
+
+def test_a_clock_that_was_ahead_by_seconds_frees_no_redeploy():
+    """A small correction just after a redeploy does not end its dwell, nor does it go back to before it."""
+    own = OwnChanges(redeploys_at=(NOW + 30,))
+    decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), own)
+    assert decision.kind is DecisionKind.KEEP
+    assert "the last redeploy was 0 s ago, and each stays for 600 s" in decision.reason
+    assert free_at(own, NOW, TERMS) == NOW + 30 + TERMS.min_dwell_s
+
+
+def test_the_latest_redeploy_counts_though_an_earlier_one_was_told_by_a_clock_ahead():
+    """Redeploys told out of order are put in order before the dwell is counted."""
+    own = OwnChanges(redeploys_at=(NOW - 100, NOW - 2000))
+    decision = decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), own)
+    assert "the last redeploy was 100 s ago" in decision.reason
+    assert free_at(own, NOW, TERMS) == NOW - 100 + TERMS.min_dwell_s
 
 
 def test_what_needs_no_new_core_is_done_meanwhile():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reconfigure_policies.decision import after_expiry, is_over, reached, rolled_back, with_objective
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.history import ControllerState
-from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.objective import CoveredObjective, Objective
 
 START = ControllerState(Objective.THROUGHPUT)
 WIDE, NARROW = Configuration({"max_num_seqs": 64}), Configuration({"max_num_seqs": 16})
@@ -71,9 +71,37 @@ def test_expiry_ends_in_the_latest_objective_that_has_not_ended(holds, now):
         return
     after, configuration = after_expiry(state, now)
     still = [number for number, (_, until) in enumerate(holds) if until > now]
-    assert len(after.covered) == (still[-1] + 1 if still else 0)
+    in_force = holds[: still[-1] + 1] if still else []
+    outlasting = [
+        until for n, (_, until) in enumerate(in_force) if until > max((u for _, u in in_force[n + 1 :]), default=0)
+    ]
+    assert [each.until for each in after.covered] == ([None, *outlasting[:-1]] if still else [])
     assert after.objective == (holds[still[-1]][0] if still else START.objective)
     assert configuration == under(still[-1] + 1 if still else 0)
+
+
+def test_an_objective_that_is_renewed_each_hour_covers_one_thing():
+    """A year of `--for 8h` once an hour piles nothing up, in force or for rollbacks, and ends in what was before."""
+    state = reached(START, WIDE)
+    for hour in range(24 * 365):
+        state = reached(with_objective(state, Objective.ENERGY, 3600.0 * (hour + 8), WIDE), under(hour % 30))
+    assert len(state.covered) == 1
+    assert max(len(applied.covered) for applied in state.previous) == 1
+    after, configuration = after_expiry(state, 3600.0 * 24 * 366)
+    assert (after.objective, after.objective_until, after.covered, configuration) == (
+        Objective.THROUGHPUT,
+        None,
+        (),
+        WIDE,
+    )
+
+
+def test_what_piled_up_in_an_older_store_ends_too():
+    """Earlier versions kept every renewal; however many there are, all of them end."""
+    pile = tuple(CoveredObjective(Objective.ENERGY, float(hour), WIDE) for hour in range(5000))
+    lasting = CoveredObjective(Objective.BALANCED, None, NARROW)
+    state = replace(START, objective=Objective.ENERGY, objective_until=5000.0, covered=(lasting, *pile))
+    assert after_expiry(state, 5000.0) == (ControllerState(Objective.BALANCED), NARROW)
 
 
 def test_a_rollback_brings_the_objective_of_its_configuration_back_and_a_second_one_undoes_it():

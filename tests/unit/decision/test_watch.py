@@ -12,9 +12,9 @@ from tests.unit.decision.forecasts import NOW, block
 CANARY = Canary(7, NOW, block(32), block(16), {})
 
 
-def window(missed=0, finished=100, dropped=0):
-    met = finished - dropped - missed
-    return WorkloadWindow(0, 30, finished, finished, met, 10_000, 0, 2_000, 0, 1, 0, dropped=dropped)
+def window(missed=0, finished=100, dropped=0, aborted=0):
+    met = finished - dropped - aborted - missed
+    return WorkloadWindow(0, 30, finished, finished, met, 10_000, 0, 2_000, 0, 1, 0, dropped=dropped, aborted=aborted)
 
 
 def seen(*windows, watch=None, own=None, detecting=True):
@@ -45,8 +45,9 @@ def test_two_windows_that_miss_the_slo_are_an_urgent_occasion():
         (window(), [window(missed=25)] * 8),
         (window(finished=10), [window(missed=10, finished=10)] * 8),
         (window(), [window(missed=10, dropped=90)] * 8),
+        (window(), [window(aborted=60)] * 8),
     ],
-    ids=["one at a time", "what chance may do to a fifth", "too few requests", "too few that were read"],
+    ids=["one at a time", "what chance may do to a fifth", "too few requests", "too few that were read", "given up"],
 )
 def test_less_is_none(usual, windows):
     """A single burst is over before anything can be done; a handful of requests or some bad luck says nothing."""

@@ -55,7 +55,7 @@ SLO = ServiceLevelObjective(attainment=0.95)
 LIMITED = ServiceLevelObjective(ttft_s=0.5, attainment=0.9)
 COLD = Decision(DecisionKind.REDEPLOY, "why", Configuration({"block_size": 32}), {}, {"block_size": 32})
 HOT = Decision(DecisionKind.ADJUST, "why", Configuration({"max_num_seqs": 32}), {"max_num_seqs": 32})
-AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 0.25, 30.0, 0.3, 0.2, 0.01, 0.02)
+AT_45_MS = SteadyState(0.046, 0.047, 0.03, 0.09, 300.0, 0.25, 30.0, 0.3, 0.2, 0.01)
 GOVERNED = GovernorView(0.9, -0.1, AT_45_MS, replace(AT_45_MS, energy_per_output_token_j=0.5), 0.5, None)
 DONE = Outcome(
     OutcomeKind.APPLIED, "done", None, 12.0,

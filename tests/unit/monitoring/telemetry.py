@@ -10,9 +10,14 @@ from reconfigure_policies.domain.energy import DeviceEnergy, EnergyReading, Ener
 from reconfigure_policies.domain.workload import ITL_BUCKETS_S, FinishReason, IterationTotals, RequestRecord
 
 
-def record(latency_s: float = 1.0, ttft_s: float | None = 0.1, output_tokens: int = 10) -> RequestRecord:
-    """A request that stopped by itself."""
-    return RequestRecord(0, ttft_s, latency_s, 100, 20, output_tokens, 0.05, FinishReason.STOP)
+def record(
+    latency_s: float = 1.0,
+    ttft_s: float | None = 0.1,
+    output_tokens: int = 10,
+    finish_reason: FinishReason = FinishReason.STOP,
+) -> RequestRecord:
+    """A request that stopped by itself, unless another end is given."""
+    return RequestRecord(0, ttft_s, latency_s, 100, 20, output_tokens, 0.05, finish_reason)
 
 
 def reading(at_s: float, **devices: tuple[float, EnergySource]) -> EnergyReading:

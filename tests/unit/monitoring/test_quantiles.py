@@ -39,14 +39,6 @@ def test_a_sketch_is_within_one_percent(latencies_s: list[float], q: float) -> N
     assert sketch_of(latencies_s).quantile(q) == pytest.approx(exact(latencies_s, q), rel=RELATIVE_ERROR * 1.0001)
 
 
-@given(LATENCIES, LATENCIES)
-def test_merged_sketches_equal_one_sketch_over_all(one: list[float], other: list[float]) -> None:
-    """Merging loses nothing: tails of several windows are true tails, not averages of tails."""
-    merged = sketch_of(one)
-    merged.merge(sketch_of(other))
-    assert merged.percentiles() == sketch_of(one + other).percentiles()
-
-
 def test_nothing_and_next_to_nothing() -> None:
     """An empty sketch has no quantile; a latency of zero counts as the shortest."""
     assert LatencySketch().percentiles() == Percentiles()

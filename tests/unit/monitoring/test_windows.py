@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconfigure_daemon.monitoring.windows import WindowBuilder
+from reconfigure_policies.decision.misses import misses
 from reconfigure_policies.domain.energy import EnergySource
 from reconfigure_policies.domain.objective import ServiceLevelObjective
-from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
+from reconfigure_policies.domain.workload import FinishReason, Percentiles, RequestRecord, WorkloadWindow
 from tests.unit.monitoring.telemetry import Host, measured, reading, record
 
 NO_LIMIT = ServiceLevelObjective()
@@ -108,6 +109,36 @@ def test_dropped_records_are_said(caplog: pytest.LogCaptureFixture) -> None:
     assert (window.finished, window.slo_met, window.dropped) == (5, 1, 4)
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert caplog.text.count("4 finished requests were overwritten") == 1
+
+
+@pytest.mark.parametrize(
+    ("given_up", "aborted"),
+    [
+        (record(latency_s=1.0, finish_reason=FinishReason.ABORT), 1),
+        (record(latency_s=0.15, ttft_s=None, output_tokens=0, finish_reason=FinishReason.ABORT), 1),
+        (record(latency_s=0.3, ttft_s=0.1, output_tokens=1, finish_reason=FinishReason.ABORT), 1),
+        (record(latency_s=30.0, ttft_s=None, output_tokens=0, finish_reason=FinishReason.ABORT), 0),
+        (record(latency_s=1.0, ttft_s=0.3, finish_reason=FinishReason.ABORT), 0),
+        (record(latency_s=30.0, finish_reason=FinishReason.ABORT), 0),
+        (record(latency_s=1.0, finish_reason=FinishReason.ERROR), 0),
+    ],
+    ids=["stopped", "before a token", "after one", "never a token", "late", "stuck", "failed"],
+)
+def test_what_a_client_gave_up_inside_the_slo_is_counted_apart(given_up: RequestRecord, aborted: int) -> None:
+    """It is neither good nor a miss; one whose client had waited for longer than a limit, or that failed, is a miss."""
+    host, windows = Host(), builder(1.0, ServiceLevelObjective(ttft_s=0.2, tpot_s=0.2))
+    windows.add(host.batch(), None)
+    [window] = windows.add(host.batch([record(), given_up]), None)
+    assert (window.finished, window.slo_met, window.aborted) == (2, 1, aborted)
+    assert misses([window]) == (1 - aborted, 2 - aborted)
+
+
+def test_without_limits_whatever_a_client_gave_up_is_no_miss() -> None:
+    """Nobody can wait for too long where nothing is demanded."""
+    host, windows = Host(), builder(1.0)
+    windows.add(host.batch(), None)
+    [window] = windows.add(host.batch([record(latency_s=3600, finish_reason=FinishReason.ABORT)]), None)
+    assert (window.slo_met, window.aborted) == (0, 1)
 
 
 def test_a_new_slo_holds_from_the_next_window() -> None:

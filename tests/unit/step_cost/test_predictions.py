@@ -98,6 +98,19 @@ def test_a_slower_pace_never_takes_more_steps_worth_of_energy(rate_rps, shape):
     assert all(later <= 1.02 * earlier for earlier, later in pairwise(costs))
 
 
+@pytest.mark.parametrize("interval_s", [0.0, 0.02])
+@pytest.mark.parametrize("output", [1.0, 1 + 2e-16, 1 + 1e-15, 1 + 1e-12, 1 + 1e-6])
+def test_answers_of_one_token_are_predicted_too(interval_s, output):
+    """Next to nobody decodes: a batch is of one, and what is left costs what prompts cost."""
+    setting = Setting(interval_s, 256, 8192)
+    state = steady_state(learned(), Workload(5, 512, 512, output), setting)
+    assert state.batch == pytest.approx(1.0, abs=1e-6)
+    assert 0 < state.ttft_s < inf
+    assert state.power_w == pytest.approx(
+        steady_state(learned(), Workload(5, 512, 512, 1.0), setting).power_w, rel=1e-3
+    )
+
+
 def test_errors_are_known():
     """The model says how far off it was, and is less sure where it has seen less."""
     model = learned()

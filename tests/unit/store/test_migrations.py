@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import json
 import sqlite3
 
 import pytest
 
 from reconfigure_daemon.store.database import connect
-from reconfigure_daemon.store.rows import decode_state, encode_state
+from reconfigure_daemon.store.rows import decode_state, decode_window, encode_state, encode_window
 from reconfigure_daemon.store.schema import MIGRATIONS, migrate, version_of
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.history import ControllerState
+from reconfigure_policies.domain.history import ControllerState, OwnChanges
 from reconfigure_policies.domain.objective import AppliedConfiguration, Objective
 
 LATEST = len(MIGRATIONS)
@@ -46,6 +47,23 @@ def test_configurations_kept_without_an_objective_count_as_of_the_one_in_force()
     pairs = encode_state(ControllerState(Objective.ENERGY)) | {"previous": '[{"block_size": 32}]'}
     (applied,) = decode_state(pairs).previous
     assert applied == AppliedConfiguration(Configuration({"block_size": 32}), Objective.ENERGY)
+
+
+def test_what_was_known_to_be_good_is_passed_by():
+    """An earlier version kept the last configuration that held, which nobody read; the rest of it counts."""
+    own = OwnChanges(redeploys_at=(1.0, 2.0), explored_j=3.0, used_j=400.0)
+    pairs = encode_state(ControllerState(Objective.ENERGY, own=own))
+    for known_good in (None, {"block_size": 32}):
+        older = json.dumps({**json.loads(pairs["own"]), "known_good": known_good})
+        assert decode_state(pairs | {"own": older}).own == own
+
+
+def test_windows_from_before_aborted_requests_were_counted_have_none(examples):
+    """What is not in a stored window has its default."""
+    window = examples.observation.window
+    stored = json.loads(encode_window(window))
+    del stored["aborted"]
+    assert decode_window(json.dumps(stored)) == window
 
 
 def test_a_step_is_taken_whole_or_not_at_all(tmp_path):

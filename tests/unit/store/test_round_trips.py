@@ -85,6 +85,8 @@ windows = st.builds(
     energy_j=maybe_seconds,
     energy_source=st.sampled_from(["measured", "estimated", "unknown"]),
     energy_by_source_j=st.dictionaries(st.sampled_from(["measured", "estimated"]), seconds),
+    dropped=counts,
+    aborted=counts,
 )
 observations = st.builds(Observation, seconds, names, names, names, names, configurations, windows)
 covered = st.lists(
@@ -106,7 +108,6 @@ states = st.builds(
         canary=st.none()
         | st.builds(Canary, counts, seconds, configurations, configurations, expected, exploring=st.booleans()),
         redeploys_at=st.lists(seconds, max_size=3).map(tuple),
-        known_good=st.none() | configurations,
         distrusted=st.lists(st.tuples(configurations, seconds), max_size=2).map(tuple),
         explored_j=seconds,
         used_j=seconds,

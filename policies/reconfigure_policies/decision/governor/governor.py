@@ -130,7 +130,8 @@ class _Turn:
         if self.setting == self.fastest:
             return self.unmet(why)
         is_slowed = self.setting.gpu_clock_mhz != self.limits.fastest_mhz
-        found = load_words(self.state.load) if is_slowed else "no setting holds the service level:"
+        is_hopeless = target is None and not is_slowed  # a fastest one that holds would have been found
+        found = "no setting holds the service level:" if is_hopeless else load_words(self.state.load)
         return self.to(self.fastest, f"{found} {why}")
 
     def cheaper(self) -> Governed:
@@ -172,10 +173,14 @@ class _Turn:
         return self.to(target, trial_words(self.state.load, mhz))
 
     def faster(self) -> Setting | None:
-        """The cheapest setting that holds and is not paced more slowly than the present one; None if there is none."""
+        """The cheapest other setting that holds and is not paced more slowly; None if there is none.
+
+        What holds when arrivals grow need not hold now: where no pace at all would keep TTFT, none is to blame for it.
+        """
         interval_s = self.setting.pacing_interval_s
-        best = self.search.best(_GROWTH, interval_s) or self.search.best(1.0, interval_s)
-        return None if best == self.setting else best
+        found = (self.search.best(growth, interval_s) for growth in (_GROWTH, 1.0))
+        others = (best for best in found if best is not None and best != self.setting)
+        return next((best for best in others if self.search.holds(best)), None)
 
     @property
     def search(self) -> Search:

@@ -151,6 +151,48 @@ def test_longer_steps_are_no_remedy():
     assert step.reason.startswith("No setting holds the service level: TPOT")
 
 
+TIGHT = ServiceLevelObjective(ttft_s=0.07, tpot_s=0.0152)
+
+
+@cache
+def crowded_with_prompts():
+    """A governor that knows 24 requests a second of 1,000 + 100 tokens.
+
+    Paced at 10 ms their prompts are late; flat out, as the engine goes as soon as a few more arrive, they are not.
+    """
+    state = governed(poisson(24, 30, 1000, 100), 30, ServiceLevelObjective(ttft_s=5.0, tpot_s=0.3)).state
+    return state.under(TIGHT, 1000.0 + state.elapsed_s)
+
+
+def rescued(intervals_s, budget, **facts):
+    """What is done at 10 ms, and the search behind it."""
+    space = ConfigurationSpace((Knob("pacing_interval_s", Tier.HOT, intervals_s, 0.0), *SPACE.knobs[1:]))
+    limits = GovernorLimits.of(space, space.default(), TIGHT)
+    configuration = space.default().with_changes({"pacing_interval_s": 0.01, "max_num_batched_tokens": budget})
+    state = replace(crowded_with_prompts(), **facts)
+    search, setting = state.search(limits), limits.setting_of(configuration)
+    assert search.holds(search.fastest)
+    assert not search.holds(setting)
+    assert search.holds(setting, 1.3)
+    return govern(state, quiet(state, arrivals=24, prompt_tokens=24_000), configuration, limits)
+
+
+def test_what_holds_when_arrivals_grow_need_not_hold_now():
+    """The pace gives way by as much as the present rate asks for, not all of it."""
+    step = rescued((0.0, 0.008, 0.01), 512)
+    assert step.changes == {"pacing_interval_s": 0.008}
+    assert step.reason.startswith("Adjust pacing_interval_s from 0.01 to 0.008: at 23.9 requests/s TTFT would come to ")
+
+
+def test_no_setting_is_said_to_hold_only_where_the_fastest_does_not():
+    """Where one that holds may not be taken yet, since its steps are smaller, the fastest is taken with its numbers."""
+    now_s = crowded_with_prompts().elapsed_s
+    step = rescued((0.0, 0.008, 0.01), 2048, changed_s=now_s, calm_from_s=now_s + 20)
+    assert step.changes["pacing_interval_s"] == 0
+    assert "TTFT would come to" in step.reason
+    assert "no setting holds" not in step.reason
+
+
 def test_requests_from_before_a_change_are_not_held_against_it():
     """A slow answer that began under the old setting says nothing of the new one."""
     state, configuration = experienced()
