@@ -30,7 +30,6 @@ from reconfigure_policies.domain.decision import Outcome
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.history import DecisionRecord, WindowRecord
 from reconfigure_policies.domain.schedule import ScheduledSpan
-from reconfigure_policies.domain.workload import WorkloadWindow
 
 
 def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> StatusView:
@@ -51,7 +50,7 @@ def status_view(loop: ControlLoop, notices: list[str], uptime_s: float) -> Statu
         action=loop.action,
         window=window,
         slo=SloView(**asdict(loop.sampler.slo)),
-        slo_attainment=_attainment(window),
+        slo_attainment=None if window is None else window.slo_attainment,
         energy=energy_view(loop.sampler.energy),
         governor=governor_status(loop.governing.report(), loop.sampler.energy),
         last_decision=decision_view(loop.decisions.latest) if loop.decisions.latest else None,
@@ -143,7 +142,7 @@ def window_view(record: WindowRecord) -> WindowView:
         output_throughput_tps=window.output_throughput_tps,
         mean_running=window.mean_running,
         mean_waiting=window.mean_waiting,
-        slo_attainment=_attainment(window),
+        slo_attainment=window.slo_attainment,
         ttft_s=window.ttft_s,
         tpot_s=window.tpot_s,
         e2e_latency_s=window.e2e_latency_s,
@@ -189,7 +188,3 @@ def _target(loop: ControlLoop) -> dict[str, KnobValue]:
     state, governed = loop.sampler.state, loop.orders.state.governed
     moved = {} if state is None else {name: value for name, value in state.target.items() if name in governed}
     return {**loop.target, **moved}
-
-
-def _attainment(window: WorkloadWindow | None) -> float | None:
-    return window.slo_met / window.finished if window is not None and window.finished else None

@@ -129,7 +129,7 @@ class Families:
         self.slo_requests = counter(
             group,
             "slo_requests",
-            "Finished requests by whether they met the SLO in force then; those that a client gave up are not judged.",
+            "Finished requests by whether they met the SLO in force then; those given up in time are not judged.",
             "verdict",
         )
         self.slo_required = gauge(
@@ -150,7 +150,7 @@ class Families:
         self.window_attainment = gauge(
             group,
             "window_slo_attainment_ratio",
-            "Share of the last window's finished requests that met the SLO; NaN if none.",
+            "Share of the last window's judged requests that met the SLO; NaN if none.",
         )
         self.window_headroom = gauge(
             group,

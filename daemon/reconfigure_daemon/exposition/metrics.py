@@ -17,7 +17,7 @@ from reconfigure_policies.domain.configuration import Configuration, KnobValue, 
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.energy import EnergyReading, EnergySource
 from reconfigure_policies.domain.objective import IntentKind, Objective, OperatorIntent, ServiceLevelObjective
-from reconfigure_policies.domain.workload import FinishReason, Percentiles, WorkloadWindow
+from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
 _LATENCIES = {"ttft": "ttft_s", "tpot": "tpot_s", "e2e": "e2e_latency_s"}
 
@@ -127,7 +127,7 @@ class Metrics(LearningObserver):
     def observe_window(self, window: WorkloadWindow, slo: ServiceLevelObjective) -> None:
         """The last complete workload window, and how it did against the SLO in force."""
         families = self._families
-        attainment = window.slo_met / window.finished if window.finished else math.nan
+        attainment = math.nan if window.slo_attainment is None else window.slo_attainment
         families.window_attainment.set(attainment)
         families.window_headroom.set(attainment - slo.attainment)
         families.window_arrivals.set(window.arrival_rate_rps)
@@ -171,7 +171,7 @@ class Metrics(LearningObserver):
             if (limit_s := getattr(slo, field)) is not None:
                 families.slo_limit.labels(latency).set(limit_s)
         for record in batch.records:
-            if record.finish_reason != FinishReason.ABORT:
+            if not slo.left_open_by(record):
                 families.slo_requests.labels("met" if slo.met_by(record) else "missed").inc()
 
     def _begin_at_zero(self) -> None:

@@ -19,7 +19,7 @@ _Z999 = 3.1
 
 def misses(windows: Sequence[WorkloadWindow]) -> tuple[int, int]:
     """`(failed, finished)` requests; those not read in time, or aborted inside the SLO, count as neither."""
-    finished = sum(window.finished - window.dropped - window.aborted for window in windows)
+    finished = sum(window.judged for window in windows)
     return finished - sum(window.slo_met for window in windows), finished
 
 

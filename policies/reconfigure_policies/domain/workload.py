@@ -130,6 +130,16 @@ class WorkloadWindow:
         return self.arrivals / self.duration_s if self.duration_s > 0 else 0.0
 
     @property
+    def judged(self) -> int:
+        """Finished requests of which it is known whether they met the SLO."""
+        return self.finished - self.dropped - self.aborted
+
+    @property
+    def slo_attainment(self) -> float | None:
+        """Share of the judged requests that met the SLO; None without any."""
+        return self.slo_met / self.judged if self.judged > 0 else None
+
+    @property
     def goodput_rps(self) -> float:
         """Finished requests each second that met the SLO."""
         return self.slo_met / self.duration_s if self.duration_s > 0 else 0.0

@@ -107,6 +107,7 @@ def test_dropped_records_are_said(caplog: pytest.LogCaptureFixture) -> None:
     windows.add(host.batch(dropped=50), None)
     [window] = windows.add(host.batch([record()], dropped=4), None)
     assert (window.finished, window.slo_met, window.dropped) == (5, 1, 4)
+    assert window.slo_attainment == 1  # of the one that was seen
     assert [r.levelno for r in caplog.records] == [logging.WARNING]
     assert caplog.text.count("4 finished requests were overwritten") == 1
 
@@ -131,6 +132,7 @@ def test_what_a_client_gave_up_inside_the_slo_is_counted_apart(given_up: Request
     [window] = windows.add(host.batch([record(), given_up]), None)
     assert (window.finished, window.slo_met, window.aborted) == (2, 1, aborted)
     assert misses([window]) == (1 - aborted, 2 - aborted)
+    assert window.slo_attainment == 1 / (2 - aborted)
 
 
 def test_without_limits_whatever_a_client_gave_up_is_no_miss() -> None:
