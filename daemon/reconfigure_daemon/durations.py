@@ -7,6 +7,9 @@ import re
 #: Seconds of each unit, from the longest to the shortest; also the order in which a duration names them.
 UNITS_S = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
+#: What a duration has to be, for whoever wrote something else.
+HOW_TO_WRITE = "write numbers with d, h, m, s or ms, e.g. 8h, 90m or 1h30m"
+
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
 
@@ -21,8 +24,11 @@ def parse_duration_s(text: str) -> float:
     units = [unit for _, unit in parts]
     in_order = units == [unit for unit in UNITS_S if unit in units]
     total_s = sum(float(amount) * UNITS_S[unit] for amount, unit in parts)
-    if "".join(amount + unit for amount, unit in parts) != compact or not in_order or not 0 < total_s < float("inf"):
-        raise ValueError(f"{text!r} is not a duration; write numbers with d, h, m, s or ms, e.g. 8h, 90m or 1h30m")
+    well_formed = in_order and "".join(amount + unit for amount, unit in parts) == compact
+    if parts and well_formed and total_s == 0:
+        raise ValueError(f"{text!r} is no time at all; write more than 0, e.g. 8h, 90m or 1h30m")
+    if not well_formed or not 0 < total_s < float("inf"):
+        raise ValueError(f"{text!r} is not a duration; {HOW_TO_WRITE}")
     return total_s
 
 

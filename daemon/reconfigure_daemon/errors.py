@@ -133,6 +133,23 @@ class DaemonAlreadyRuns(ReconfigureError):
         )
 
 
+class RuntimeFolderUnusable(ReconfigureError):
+    """The folder for sockets and the controller's lock cannot be made or written.
+
+    Attributes:
+        runtime: the folder.
+    """
+
+    kind = "runtime_folder_unusable"
+
+    def __init__(self, runtime: Path, fault: OSError) -> None:
+        self.runtime = runtime
+        super().__init__(
+            f"paths.runtime {runtime} cannot be used ({fault.strerror}: {fault.filename}); check its owner, mode"
+            " and mount, or name another one in config.yaml"
+        )
+
+
 class EssentialTaskDied(ReconfigureError):
     """A task without which the daemon is no use kept failing.
 

@@ -20,9 +20,9 @@ _HEAD = """\
 # Settings
 
 Every key of `config.yaml`, written from the code by `make docs`. The file itself documents them in place;
-`reconfigure config check` finds every fault of one with its line. Unknown keys are refused. A variable named as shown
-takes a key's place for the process that has it; its value is read as YAML. *Restart*: the key is read once, at start;
-all others are read again on `SIGHUP` (`systemctl reload reconfigure`)."""
+`reconfigure config check` finds every fault that can be found without vLLM, each with its line. Unknown keys are
+refused. A variable named as shown takes a key's place for the process that has it; its value is read as YAML.
+*Restart*: the key is read once, at start; all others are read again on `SIGHUP` (`systemctl reload reconfigure`)."""
 
 _KEY = re.compile(r"^(?P<indent> *)(?P<name>[a-z_0-9]+):")
 

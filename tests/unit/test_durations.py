@@ -39,6 +39,13 @@ def test_refuses_the_rest_and_says_what_is_allowed(text):
         parse_duration_s(text)
 
 
+@pytest.mark.parametrize("text", ["0s", "0h0m", "0ms"])
+def test_no_time_at_all_is_well_written_and_too_short(text):
+    """The way out is not how to write it."""
+    with pytest.raises(ValueError, match="is no time at all; write more than 0"):
+        parse_duration_s(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

@@ -64,7 +64,6 @@ async def _run(settings: LiveSettings, config_path: Path) -> None:
     """
     allow_many_connections()
     paths = settings().paths
-    paths.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as held:
         held.enter_context(single_instance(paths.runtime))
         listener = held.enter_context(listen(settings().control_api))

@@ -112,12 +112,21 @@ class ControlApiClient:
             connection.sock.settimeout(timeout_s)
             response = connection.getresponse()
             if response.status >= 400:
-                raise _refusal(response.status, response.read())
+                raise self._refused(response.status, response.read())
             return read(response)
         except (OSError, http.client.HTTPException, ValueError) as fault:
             raise self._unreachable(fault) from fault
         finally:
             connection.close()
+
+    def _refused(self, status: int, body: bytes) -> ControlApiFault:
+        fault = _refusal(status, body)
+        if fault.kind == "not_found" and self._path:
+            text = (
+                f"found the path {self._path} in {self.url}, where the control API is not; give the address without it"
+            )
+            return ControlApiFault(status, fault.kind, text, fault.facts)
+        return fault
 
     def _unreachable(self, fault: Exception) -> DaemonUnreachable:
         if isinstance(fault, OSError):

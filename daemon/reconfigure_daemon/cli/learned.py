@@ -20,19 +20,16 @@ Plot = Annotated[
 
 def pareto(plot: Plot = None, url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """The configurations that no other is expected to beat in throughput and energy, for the workload as it is."""
-    _check_suffix(plot)
+    _check_plot(plot)
     answer = client(url, token_file).get("/v1/pareto", timeout_s=LEARNING_TIMEOUT_S)
-    if plot is not None:
-        from reconfigure_daemon.cli.plots import draw_pareto
-
-        draw_pareto(_pareto(answer), plot)
-        side_console().print(f"drawn into {plot}")
     if as_json:
+        _draw(answer, plot)  # first, so that a fault in it is the only document
         print_json(answer)
         return
     from reconfigure_daemon.cli.learned_wording import show_pareto
 
     show_pareto(console(), _pareto(answer))
+    _draw(answer, plot)
 
 
 def surrogate(url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJson = False) -> None:
@@ -82,10 +79,24 @@ def import_(
     console().print(f"{answer.get('taken', 0)} trials taken from {file}{known}")
 
 
-def _check_suffix(plot: Path | None) -> None:
+def _check_plot(plot: Path | None) -> None:
     """Before anything is asked or measured."""
-    if plot is not None and plot.suffix not in (".html", ".png"):
+    if plot is None:
+        return
+    if plot.suffix not in (".html", ".png"):
         raise typer.BadParameter(f"found {plot.name!r}; name a file that ends in .html or .png", param_hint="--plot")
+    from reconfigure_daemon.cli.plots import check_drawable
+
+    check_drawable("--plot", plot.absolute().parent, [plot.suffix])
+
+
+def _draw(answer: Any, plot: Path | None) -> None:
+    if plot is None:
+        return
+    from reconfigure_daemon.cli.plots import draw_pareto
+
+    draw_pareto(_pareto(answer), plot)
+    side_console().print(f"drawn into {plot}")
 
 
 def _pareto(answer: Any) -> Any:

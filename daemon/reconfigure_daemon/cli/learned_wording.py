@@ -134,7 +134,7 @@ def _forecast_table(forecast: ForecastView) -> Table:
     table = Table("quantity", "expected", box=None, pad_edge=False, header_style="bold")
     for name, words in NAMES.items():
         table.add_row(words, estimate_words(name, getattr(forecast, name)))
-    table.add_row("measured here", f"{forecast.observations} times")
+    table.add_row("measured here", "once" if forecast.observations == 1 else f"{forecast.observations} times")
     return table
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import Annotated, Any
 
 import typer
@@ -29,8 +32,22 @@ EXAMPLES = """Examples:
 _LOADED_WHEN_ASKED = ("replay", "profile", "tune", "simulate")
 
 
+#: What typer's faults of usage have in common; typer keeps the class itself to itself.
+_UsageError: type[Any] = typer.BadParameter.__mro__[1]
+
+
 class Verbs(TyperGroup):
     """Tells every fault in one line and its exit code, and loads large verbs only when they are asked for."""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the words before the verb."""
+        as_json = _asks_for_json(args)
+        try:
+            context = super().make_context(info_name, args, parent, **extra)
+        except _UsageError as fault:
+            raise (_told_as_json(fault) if as_json else fault) from None
+        context.meta["words_ask_for_json"] = as_json
+        return context
 
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; a fault ends in a sentence, not in a traceback."""
@@ -38,6 +55,8 @@ class Verbs(TyperGroup):
             return super().invoke(ctx)
         except ReconfigureError as fault:
             raise typer.Exit(output.report(fault, as_json=ctx.meta.get("as_json", False))) from fault
+        except _UsageError as fault:
+            raise (_told_as_json(fault) if ctx.meta["words_ask_for_json"] else fault) from None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The verbs in the order of the help text."""
@@ -53,6 +72,17 @@ class Verbs(TyperGroup):
         return typer.main.get_command(loader)
 
 
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Seen in the words themselves, as a fault of usage comes before options are read; after `--` nothing is one."""
+    return "--json" in takewhile(lambda word: word != "--", words)
+
+
+def _told_as_json(fault: Any) -> typer.Exit:
+    """Tell a fault of usage as every other one is told to programs; the exit with its code."""
+    output.print_json({"error": {"kind": "usage", "message": fault.format_message()}})
+    return typer.Exit(fault.exit_code)
+
+
 app = typer.Typer(
     cls=Verbs, epilog=EXAMPLES, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]}
 )
@@ -65,6 +95,8 @@ def _refuse_options_before(context: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE":
             option = "--for" if name == "for_s" else "--json" if name == "as_json" else f"--{name.replace('_', '-')}"
             verb = context.invoked_subcommand
+            if option == "--json":
+                context.meta["words_ask_for_json"] = False  # it is refused itself, so people are told
             raise typer.BadParameter(f"{option} stands before {verb!r}; write a verb's options after it")
 
 
@@ -124,5 +156,17 @@ app.add_typer(settings_check.config, name="config")
 
 
 def main() -> None:
-    """The console script."""
-    app(prog_name="reconfigure")
+    """The console script; a reader that has seen enough (`| head -1`) ends it quietly."""
+    try:
+        try:
+            app(prog_name="reconfigure")
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        output.close_quietly()
+        sys.exit(output.EXIT_PIPE_CLOSED)
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # rich and typer turn it into their own exit code
+            raise
+        output.close_quietly()
+        sys.exit(output.EXIT_PIPE_CLOSED)

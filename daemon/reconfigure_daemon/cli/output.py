@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 EXIT_FAILED, EXIT_USAGE, EXIT_NO_DAEMON = 1, 2, 3
+
+#: As a shell tells of a program that a closed pipe ended: 128 and the number of SIGPIPE.
+EXIT_PIPE_CLOSED = 141
 
 #: Wide enough that a table in a pipe or a log is not folded.
 _PIPE_WIDTH = 160
@@ -36,8 +40,24 @@ def _console(*, stderr: bool, file: Any) -> Console:
 
 
 def print_json(document: Any, *, line: bool = False) -> None:
-    """One JSON document; on one line where several follow each other."""
-    print(json.dumps(document, indent=None if line else 2, ensure_ascii=False), flush=True)
+    """One JSON document; on one line where several follow each other.
+
+    What standard output cannot take as it is, such as half a character of the command line, is escaped.
+    """
+    indent = None if line else 2
+    text = json.dumps(document, indent=indent, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(document, indent=indent)
+    print(text, flush=True)
+
+
+def close_quietly() -> None:
+    """Let what was not written yet go nowhere, so that the interpreter's end does not stumble over a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def report(fault: ReconfigureError, *, as_json: bool) -> int:
@@ -53,11 +73,14 @@ def report(fault: ReconfigureError, *, as_json: bool) -> int:
 
 
 def told(fault: ReconfigureError) -> str:
-    """A fault in words: several settings faults one a line, a running action with its age."""
+    """A fault in words: several settings faults one a line, a running action with its age.
+
+    The daemon's own words for a running action say already since when it runs and what to do.
+    """
     if isinstance(fault, SettingsInvalid):
         return fault.listed()
     facts = getattr(fault, "facts", {})
-    if fault.kind == "action_in_progress" and "since" in facts:
+    if fault.kind == "action_in_progress" and "since" in facts and ";" not in str(fault):
         running = f"{facts.get('action', 'an action')} since {clock_time(facts['since'])}"
         return f"{fault} ({running}); wait for its end, or watch it with `reconfigure status --watch`"
     return str(fault)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from reconfigure_daemon.control_api.learning_messages import ForecastView, ParetoView
-from reconfigure_daemon.errors import ReconfigureError
+from reconfigure_daemon.errors import ReconfigureError, RequestInvalid
 from reconfigure_policies.domain.configuration import Configuration
 
 _X, _Y = "saturated throughput, tokens/s", "energy, J per output token"
@@ -58,11 +60,29 @@ class Figure:
     series: tuple[Series, ...]
 
 
+def check_drawable(option: str, folder: Path, endings: Sequence[str]) -> None:
+    """Find out before anything is asked or measured whether files of these endings can be drawn into a folder.
+
+    Raises:
+        RequestInvalid: if the folder is missing or cannot be written.
+        PlotsNotInstalled: if a library is missing.
+    """
+    if not folder.is_dir():
+        raise RequestInvalid(f"found {option} into {folder}, which is no folder; make it, or name another one")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RequestInvalid(f"found {option} into {folder}, which this user cannot write; name another folder")
+    for ending in endings:
+        library = "plotly" if ending == ".html" else "matplotlib"
+        if find_spec(library) is None:
+            raise PlotsNotInstalled(library)
+
+
 def draw_pareto(view: ParetoView, path: Path) -> None:
     """Throughput against energy: what was measured, what is foretold of the front, and what is enforced.
 
     Raises:
         PlotsNotInstalled: if the library that the file's ending asks for is missing.
+        RequestInvalid: if the file cannot be written.
     """
     measured = [(each.measured["throughput_tps"], each.measured["energy_per_output_token_j"]) for each in view.measured]
     labels = tuple(str(Configuration(each.configuration)) for each in view.measured)
@@ -80,8 +100,12 @@ def draw(figure: Figure, path: Path) -> None:
 
     Raises:
         PlotsNotInstalled: if the library that the ending asks for is missing.
+        RequestInvalid: if the file cannot be written.
     """
-    (_draw_html if path.suffix == ".html" else _draw_png)(figure, path)
+    try:
+        (_draw_html if path.suffix == ".html" else _draw_png)(figure, path)
+    except OSError as fault:
+        raise RequestInvalid(f"{path} cannot be drawn ({fault.strerror or fault}); name another file") from fault
 
 
 def _forecasts(name: str, forecasts: Sequence[ForecastView], *, joined: bool = False) -> Series:

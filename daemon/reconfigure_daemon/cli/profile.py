@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,11 +14,15 @@ from reconfigure_daemon.cli.answers import parsed
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
 from reconfigure_daemon.cli.output import console, print_json, side_console
 from reconfigure_daemon.control_api.profiles import ProfileView
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.ports import MOST_PROFILED_S, DeviceProfile
 from reconfigure_daemon.profiling.kinds import Kind
 from reconfigure_daemon.profiling.picture import drawer
 
 _BAR = 30
+
+#: A daemon that refuses does so sooner.
+_AT_ONCE_S = 0.5
 _WORDS = {
     Kind.GEMM: "matrix multiplications",
     Kind.ATTENTION: "attention and its KV cache",
@@ -43,13 +50,42 @@ def profile(
     write their traces down. Needs engine.profiler in config.yaml.
     """
     draw = None if plot is None else drawer(plot)
-    if not as_json:
-        side_console().print(f"Recording for {seconds:g} s; then the traces are written and read ...")
-    answer = client(url, token_file).profile(seconds)
+    api = client(url, token_file)
+    with _announced(f"Recording for {seconds:g} s; then the traces are written and read ...", quiet=as_json):
+        answer = api.profile(seconds)
     found = parsed(ProfileView, answer)
-    if draw is not None:
+    if as_json:
+        _draw(draw, found, plot)  # first, so that a fault in it is the only document
+        print_json(answer)
+        return
+    _show(found)
+    _draw(draw, found, plot)
+    if plot is not None:
+        console().print(f"Drawn into {plot}.")
+
+
+@contextmanager
+def _announced(words: str, *, quiet: bool) -> Iterator[None]:
+    """Says what is waited for, unless the answer, a refusal for one, comes at once."""
+    announcement = threading.Timer(_AT_ONCE_S, lambda: side_console().print(words))
+    announcement.daemon = True
+    if not quiet:
+        announcement.start()
+    try:
+        yield
+    finally:
+        announcement.cancel()
+
+
+def _draw(draw: Callable[[Sequence[DeviceProfile], str], None] | None, found: ProfileView, plot: Path | None) -> None:
+    if draw is None:
+        return
+    try:
         draw(found.devices, _title(found))
-    print_json(answer) if as_json else _show(found, plot)
+    except OSError as fault:
+        raise RequestInvalid(
+            f"--plot {plot} cannot be written ({fault.strerror or fault}); name another file"
+        ) from fault
 
 
 def _title(found: ProfileView) -> str:
@@ -57,7 +93,7 @@ def _title(found: ProfileView) -> str:
     return f"{found.engine}, {found.live_requests} live requests: {knobs}"
 
 
-def _show(found: ProfileView, plot: Path | None) -> None:
+def _show(found: ProfileView) -> None:
     out = console()
     out.print(_title(found))
     for device in found.devices:
@@ -65,8 +101,6 @@ def _show(found: ProfileView, plot: Path | None) -> None:
     out.print(_longest(found.devices[0]))
     out.print(f"Recorded for {found.seconds:.1f} s; writing it down took {found.writing_s:.1f} s.")
     out.print("The whole of it, for Perfetto or chrome://tracing: " + ", ".join(d.trace for d in found.devices))
-    if plot is not None:
-        out.print(f"Drawn into {plot}.")
 
 
 def _shares(device: DeviceProfile) -> Any:

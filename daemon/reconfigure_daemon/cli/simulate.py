@@ -36,10 +36,10 @@ from reconfigure_policies.domain.objective import Objective
 DAY_S = 86400.0
 
 #: Forecasting every candidate at each decision takes a tenth of a millisecond for each.
-MOST_CANDIDATES = 2000
+MOST_CANDIDATES = 4000
 
 #: Hindsight tries every candidate on every window; windows are taken together until it is no more than this.
-_MOST_TRIES = 40_000
+_MOST_TRIES = 80_000
 
 EMULATION = (
     "Emulated, not measured: step times and joules are those of the emulated engine, and forecasts are taken to be as "
@@ -97,7 +97,8 @@ def simulate(
 ) -> None:
     """Run the daemon's own decisions over a trace in virtual time: a day in well under a minute. An emulation.
 
-    Space, SLO and guardrails are those of the settings file. No daemon and no engine is needed.
+    Space, SLO and guardrails are those of the settings file; the space may have at most 4000 candidates. No daemon and
+    no engine is needed.
     """
     if day and limit is not None:
         raise typer.BadParameter("--day is --limit 24h; give one of the two")

@@ -29,7 +29,14 @@ _PATIENCE_S = 60.0
 _MOST_LENGTHS = 2000
 
 
+#: Options that belong to a trace, those of a session, and those that every form of the verb takes.
+_OF_A_TRACE = {"rate", "start", "limit", "sample", "max_prompt_tokens", "max_output_tokens", "skip_bad"}
+_OF_A_SESSION = {"trials", "budget", "energy", "space", "window", "settle", "despite_traffic"}
+_OF_A_FORM = {"trace": _OF_A_TRACE | _OF_A_SESSION, "recorded": _OF_A_SESSION, "resume": {"trials"}}
+
+
 def tune(
+    context: typer.Context,
     trace: options.Trace = None,
     recorded: options.Recorded = False,
     resume: options.Resume = False,
@@ -63,6 +70,11 @@ def tune(
     api = client(url, token_file)
     if sum((trace is not None, recorded, resume, stop, watch)) != 1:
         raise typer.BadParameter("name one of --trace FILE, --recorded, --resume, --watch and --stop")
+    _refuse_what_is_not_used(context)
+    if plots is not None:
+        from reconfigure_daemon.cli.tune_plots import make_folder
+
+        make_folder(plots)
     if stop:
         api.send("/v1/tune/stop", b"{}")
     elif resume:
@@ -84,8 +96,23 @@ def tune(
         api.send("/v1/tune", json.dumps(request).encode(), _PATIENCE_S)
     view = _follow(api, quiet=as_json)
     _show_end(view, plots, as_json=as_json)
-    if view.state != "finished":
+    if view.state != "finished" and not (stop and view.state == "stopped"):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _refuse_what_is_not_used(context: typer.Context) -> None:
+    """An option that this form of the verb would not look at is refused, as it would be lost silently."""
+    given = {name for name in context.params if _is_given(context, name)}
+    form = next(name for name in ("trace", "recorded", "resume", "watch", "stop") if name in given)
+    for option in context.command.params:
+        lost = option.name in (_OF_A_TRACE | _OF_A_SESSION) - _OF_A_FORM.get(form, set())
+        if lost and option.name in given:
+            raise typer.BadParameter(f"{option.opts[0]} says nothing beside --{form}; leave it out")
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _workload(
@@ -148,17 +175,24 @@ def _stop(api: ControlApiClient) -> None:
 
 
 def _show_end(view: TuningView, plots: Path | None, *, as_json: bool) -> None:
-    if plots is not None:
-        from reconfigure_daemon.cli.tune_plots import draw_session
-
-        for path in draw_session(view, plots):
-            side_console().print(f"drawn into {path}")
+    """For people the table comes first, for programs the plots: a fault in them is then the only document."""
     if as_json:
+        _draw(view, plots)
         print_json(view.model_dump(mode="json"))
         return
     from reconfigure_daemon.cli.tune_wording import show_session
 
     show_session(console(), view)
+    _draw(view, plots)
+
+
+def _draw(view: TuningView, plots: Path | None) -> None:
+    if plots is None:
+        return
+    from reconfigure_daemon.cli.tune_plots import draw_session
+
+    for path in draw_session(view, plots):
+        side_console().print(f"drawn into {path}")
 
 
 def mean_error(view: TuningView, quantity: str) -> float | None:

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconfigure_daemon.cli.plots import Figure, Series, draw
+from reconfigure_daemon.cli.plots import Figure, Series, check_drawable, draw
 from reconfigure_daemon.control_api.tuning_messages import TriedView, TuningView
+from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_policies.domain.configuration import Configuration
 
 _UNITS = {"energy_per_output_token_j": "J per output token", "throughput_tps": "tokens/s, saturated"}
 
 
+_ENDINGS = (".html", ".png")
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder and see that plots can be drawn into it, before a session that may take hours.
+
+    Raises:
+        RequestInvalid: if it cannot be made or written.
+        PlotsNotInstalled: if a library is missing.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise RequestInvalid(
+            f"found --plots {folder}, which cannot be made ({fault.strerror}); name another folder"
+        ) from fault
+    check_drawable("--plots", folder, _ENDINGS)
+
+
 def draw_session(view: TuningView, folder: Path) -> list[Path]:
-    """Draw everything that there is to draw, each as HTML and as PNG; the files, in order.
+    """Draw everything that there is to draw into a folder, each as HTML and as PNG; the files, in order.
 
     Raises:
         PlotsNotInstalled: if a library is missing.
+        RequestInvalid: if a file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {"pareto": pareto_figure(view)}
     for quantity, unit in _UNITS.items():
         figure = calibration_figure(view, quantity, unit)
         if figure is not None:
             figures[f"calibration-{quantity.partition('_')[0]}"] = figure
-    paths = [folder / f"{name}{ending}" for name in figures for ending in (".html", ".png")]
+    paths = [folder / f"{name}{ending}" for name in figures for ending in _ENDINGS]
     for path in paths:
         draw(figures[path.stem], path)
     return paths

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from reconfigure_daemon.bounds import MOST_DAYS, MOST_DECISIONS
 from reconfigure_daemon.cli.control_api_client import LEARNING_TIMEOUT_S, ControlApiClient
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
 from reconfigure_daemon.cli.output import console, print_json
@@ -30,7 +31,7 @@ def status(
 
 
 def history(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST_DECISIONS, help="At most this many.")] = 20,
     before: Annotated[int | None, typer.Option("--before", help="Only decisions older than this number.")] = None,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
@@ -70,7 +71,7 @@ def explain(url: Url = DEFAULT_URL, token_file: TokenFile = None, as_json: AsJso
 
 
 def schedule(
-    days: Annotated[int, typer.Option("--days", "-d", min=1, max=366, help="How far to look ahead.")] = 7,
+    days: Annotated[int, typer.Option("--days", "-d", min=1, max=MOST_DAYS, help="How far to look ahead.")] = 7,
     url: Url = DEFAULT_URL,
     token_file: TokenFile = None,
     as_json: AsJson = False,
@@ -95,6 +96,10 @@ def _watch(api: ControlApiClient, *, as_json: bool) -> None:
         if as_json:
             while True:
                 print_json(api.get("/v1/status"), line=True)
+                time.sleep(WATCH_INTERVAL_S)
+        if not console().is_terminal:
+            while True:  # a log or another program gets each page below the one before
+                console().print(_status_page(api.get("/v1/status")))
                 time.sleep(WATCH_INTERVAL_S)
         with Live(console=console(), auto_refresh=False) as live:
             while True:

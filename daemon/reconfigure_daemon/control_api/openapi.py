@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from reconfigure_daemon import __version__
+from reconfigure_daemon.bounds import MOST_DAYS, MOST_DECISIONS, MOST_WINDOWS
 from reconfigure_daemon.control_api import learning_messages as learning
 from reconfigure_daemon.control_api import messages
 from reconfigure_daemon.control_api.profiles import ProfileView, ProfileWanted
@@ -65,9 +66,13 @@ OPERATIONS: Mapping[tuple[str, str], Operation] = {
     ("GET", "/readyz"): Operation(Probe, refusals=(503,)),
     ("GET", "/metrics"): Operation("text/plain"),
     ("GET", "/v1/status"): Operation(messages.StatusView),
-    ("GET", "/v1/decisions"): Operation(messages.DecisionList, numbers={"limit": 500, "before": None}, refusals=(400,)),
-    ("GET", "/v1/windows"): Operation(messages.WindowList, numbers={"limit": 1000, "after": None}, refusals=(400,)),
-    ("GET", "/v1/schedule"): Operation(messages.CalendarView, numbers={"days": 366}, refusals=(400,)),
+    ("GET", "/v1/decisions"): Operation(
+        messages.DecisionList, numbers={"limit": MOST_DECISIONS, "before": None}, refusals=(400,)
+    ),
+    ("GET", "/v1/windows"): Operation(
+        messages.WindowList, numbers={"limit": MOST_WINDOWS, "after": None}, refusals=(400,)
+    ),
+    ("GET", "/v1/schedule"): Operation(messages.CalendarView, numbers={"days": MOST_DAYS}, refusals=(400,)),
     ("POST", "/v1/intents"): Operation(
         messages.IntentResult, messages.IntentRequest, refusals=(400, 409, 413, 502, 503, 504)
     ),

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel, ValidationError
 
+from reconfigure_daemon.bounds import MOST_DAYS, MOST_DECISIONS, MOST_WINDOWS
 from reconfigure_daemon.clock import Clock
 from reconfigure_daemon.control_api import openapi
 from reconfigure_daemon.control_api.connections import KEEP_ALIVE_S, ConnectionLimits, body_of
@@ -42,9 +43,6 @@ NDJSON = "application/x-ndjson"
 
 #: A loop that has not ticked for this long hangs: a tick is bounded by its patience with a silent engine.
 _STALE_S = 30.0
-_MOST_DECISIONS = 500
-_MOST_WINDOWS = 1000
-_MOST_DAYS = 366
 
 #: What is being answered when the daemon ends may take this long.
 _SHUTDOWN_TIMEOUT_S = 2.0
@@ -162,20 +160,20 @@ class _Endpoints:
 
     async def decisions(self, request: web.Request) -> web.Response:
         """The history, newest first."""
-        limit = _number(request, "limit", 20, _MOST_DECISIONS)
+        limit = _number(request, "limit", 20, MOST_DECISIONS)
         before = _number(request, "before", None, None)
         records = await self._controller.journal.decisions(limit or 1, before)
         return _answer(DecisionList(decisions=[decision_view(record) for record in records]))
 
     async def windows(self, request: web.Request) -> web.Response:
         """Workload windows of the past, as far as the store has them."""
-        limit, after = _number(request, "limit", 240, _MOST_WINDOWS), _number(request, "after", None, None)
+        limit, after = _number(request, "limit", 240, MOST_WINDOWS), _number(request, "after", None, None)
         records = await self._controller.journal.windows(limit or 1, after or 0)
         return _answer(WindowList(windows=[window_view(record) for record in records]))
 
     async def schedule(self, request: web.Request) -> web.Response:
         """What the calendar wants now and in the coming days."""
-        days = _number(request, "days", 7, _MOST_DAYS) or 7
+        days = _number(request, "days", 7, MOST_DAYS) or 7
         return _answer(calendar_view(self._loop.calendar, self._controller.clock.wall(), days * DAY_S))
 
     async def intents(self, request: web.Request) -> web.StreamResponse:

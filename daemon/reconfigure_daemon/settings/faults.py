@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from reconfigure_daemon.durations import HOW_TO_WRITE
 from reconfigure_daemon.settings.model import KnobSettings, ScheduleSettings, Settings
 from reconfigure_daemon.settings.yaml_document import KeyPath
 from reconfigure_policies.domain.configuration import format_value
@@ -33,6 +34,8 @@ _MISSING = {
     "cron": "say when it begins, e.g. 0 22 * * mon-fri",
     "objective": "say what it wants: energy, throughput or balanced",
 }
+#: What to do about a key whose kind alone does not say it.
+_REMEDIES = {"lasts": HOW_TO_WRITE}
 _LIMITS = {
     "greater_than": "more than {gt:g}",
     "greater_than_equal": "at least {ge:g}",
@@ -127,7 +130,9 @@ def _way_out(error: ErrorDetails, path: KeyPath) -> str:
     if meant:
         return f"; did you mean {meant[0]!r}?"
     default = _default(path)
-    return "; change it" if default is None else f"; change it, or remove it for the default, {default}"
+    if default is None:
+        return f"; {_REMEDIES.get(str(path[-1]), 'change it')}"
+    return f"; change it, or remove it for the default, {default}"
 
 
 def _default(path: KeyPath) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 
 from reconfigure_policies.domain.configuration import KnobValue, format_value, parse_value
 
@@ -69,8 +70,11 @@ def value_fault(name: str, value: KnobValue) -> str | None:
 
 
 def values_faults(name: str, values: Sequence[KnobValue]) -> list[tuple[int, str]]:
-    """`(index, fault)` for each value that cannot be, repeats an earlier one, or is of another kind than the first."""
-    faults = []
+    """`(index, fault)` for each value that cannot be, repeats an earlier one, or is of another kind than the first.
+
+    Numbers that are sound otherwise have to go from least to most.
+    """
+    faults: list[tuple[int, str]] = []
     for index, value in enumerate(values):
         fault = value_fault(name, value)
         if fault is None and _kind(value) != _kind(values[0]):
@@ -82,7 +86,20 @@ def values_faults(name: str, values: Sequence[KnobValue]) -> list[tuple[int, str
             fault = f"found {format_value(value)} twice; keep one of the two"
         if fault is not None:
             faults.append((index, fault))
-    return faults
+    return faults or _out_of_order(values)
+
+
+def _out_of_order(values: Sequence[KnobValue]) -> list[tuple[int, str]]:
+    """The first number that is less than the one before it; texts and true/false have no order."""
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    for index, (before, value) in enumerate(pairwise(numbers), start=1):
+        if value < before:
+            ordered = ", ".join(map(format_value, sorted(numbers)))
+            return [
+                (index, f"found {format_value(value)} after {format_value(before)}; values go from least to most, so"
+                 f" write [{ordered}]")
+            ]  # fmt: skip
+    return []
 
 
 def misspelt_hot_knob(name: str) -> str | None:

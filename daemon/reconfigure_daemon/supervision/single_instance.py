@@ -8,20 +8,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconfigure_daemon.errors import DaemonAlreadyRuns
+from reconfigure_daemon.errors import DaemonAlreadyRuns, RuntimeFolderUnusable
 
 
 @contextmanager
 def single_instance(runtime: Path) -> Iterator[None]:
-    """Hold `RUNTIME/controller.lock`, with our process id in it for people.
+    """Hold `RUNTIME/controller.lock`, with our process id in it for people; the folder is made where it is missing.
 
     The file stays when the lock goes: removing it would let two processes lock two files of the same name.
 
     Raises:
         DaemonAlreadyRuns: if another process holds it.
+        RuntimeFolderUnusable: if the folder cannot be made, or the file not opened.
     """
     path = runtime / "controller.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as fault:
+        raise RuntimeFolderUnusable(runtime, fault) from fault
     try:
         _lock(descriptor, path)
         os.ftruncate(descriptor, 0)

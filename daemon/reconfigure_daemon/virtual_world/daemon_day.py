@@ -186,8 +186,10 @@ class _VirtualDaemon:
         if self._own.canary is not None and not self._watch.is_urgent:
             return self._decide_on_canary(self._own.canary)
         occasion = self._watch.occasion
+        if occasion is None:  # asked first: forecasts of every candidate are what a simulation spends its time on
+            return None
         snapshot = self._snapshot()
-        if occasion is None or not snapshot.forecasts:
+        if not snapshot.forecasts:
             return None
         self._watch = answered(self._watch)
         found = answer(occasion, snapshot, self._orders.space, self._orders.terms, self._own, self._past)

@@ -150,3 +150,32 @@ def test_a_reader_that_has_seen_enough_is_no_fault(daemon):
     done = subprocess.run(f"{words} | head -1", shell=True, capture_output=True, text=True, timeout=60, env=environment)
     assert json.loads(done.stdout)["pid"] == 40
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["config", "check"], ["config", "check", "--json"], ["--help"], ["status", "--json"], ["status", "--watch"]],
+)
+def test_a_pipe_that_nobody_reads_ends_every_verb_the_same_way(daemon, words):
+    """Quietly, with the exit code that a shell gives to what a closed pipe ended."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    environment = {**os.environ, "RECONFIGURE_URL": daemon.url}
+    done = subprocess.run(
+        [*COMMAND, *words], stdout=writes, stderr=subprocess.PIPE, text=True, timeout=60, env=environment, cwd=PROJECT
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_runtime_folder_that_cannot_be_made_is_one_line(tmp_path):
+    """As for the store: the key, the folder, why, and what to do; no traceback."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "config.yaml").write_text(
+        "engine: {kind: emulated}\nspace: {block_size: {values: [16]}}\npaths: {runtime: file/run}\n"
+    )
+    done = command("serve", "--config", str(tmp_path / "config.yaml"))
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"reconfigure: paths.runtime {tmp_path}/file/run cannot be used (")
+    assert "name another one in config.yaml" in line

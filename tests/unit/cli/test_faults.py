@@ -135,3 +135,67 @@ def test_an_answer_of_another_version_is_told_and_json_still_works(run, daemon):
     assert done.exit_code == 1
     assert "brand_new" in done.stderr
     assert json.loads(run("status", "--json").stdout)["brand_new"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["history", "--limit", "501"], "less than or equal to 500"),
+        (["status", "--no-such"], "No such option: --no-such"),
+        (["nonsense"], "No such command"),
+        (["--objective", "cold"], "cold"),
+        (["tune"], "name one of --trace FILE"),
+        ([], "there is nothing to do"),
+        (["apply", "nonsense"], "write KEY=VALUE"),
+        (["status", "--url", "nonsense"], "found the address 'nonsense'"),
+    ],
+)
+def test_programs_get_faults_of_usage_as_a_document_too(run, words, told):
+    """The exit code stays that of usage, standard error stays empty; people get the text as before."""
+    done = run(*words, "--json")
+    assert done.exit_code == 2
+    error = json.loads(done.stdout)["error"]
+    assert error["kind"] == "usage"
+    assert told in error["message"]
+    assert done.stderr == ""
+    people = run(*words)
+    assert (people.exit_code, people.stdout) == (2, "")
+    assert told in words_of(people.stderr)
+
+
+def test_a_word_after_two_dashes_asks_for_nothing(run, daemon):
+    """`--json` is a word there, and no option."""
+    done = run("apply", "--", "--json")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "found '--json'; write KEY=VALUE" in words_of(done.stderr)
+
+
+def test_a_daemon_that_says_what_to_do_is_not_talked_over(run, daemon):
+    """Its own words for a running action have the time and the remedy already."""
+    message = "another action runs since 10:00:00 (3.0 s): switch, phase boot; try again when it is done"
+    daemon.fault = (409, {"kind": "action_in_progress", "message": message, "action": "switch", "since": 993600.0})
+    assert run("apply", "block_size=32").stderr == f"reconfigure: {message}\n"
+
+
+def test_an_address_with_a_path_too_many_is_told(run, daemon):
+    """Not as a list of every path that there is."""
+    daemon.fault = (404, {"kind": "not_found", "message": "there is no /v1/v1/status; there are: /, /healthz"})
+    done = run("status", "--url", f"{daemon.url}/v1")
+    assert done.exit_code == 1
+    assert f"found the path /v1 in {daemon.url}/v1" in done.stderr
+    assert "give the address without it" in done.stderr
+    assert "/healthz" not in done.stderr
+
+
+def test_no_time_at_all_is_told_as_such(run):
+    """A duration of 0 is written well, and is too short."""
+    done = run("--objective", "energy", "--for", "0s")
+    assert done.exit_code == 2
+    assert "write more than 0" in words_of(done.stderr)
+
+
+def test_words_that_are_no_text_are_escaped_for_programs(run):
+    """Half a character of a command line breaks neither the document nor the exit code."""
+    done = run("status", "nonsense\ud800", "--json")
+    assert done.exit_code == 2
+    assert "nonsense\ud800" in json.loads(done.stdout)["error"]["message"]

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from reconfigure_daemon.cli import plots
+
 
 @pytest.mark.parametrize(
     ("verb", "key"), [("pareto", "front"), ("surrogate", "quantities"), ("explain", "explanation")]
@@ -118,3 +120,34 @@ def test_an_import_of_something_else_is_refused_in_the_daemons_words(run, daemon
     assert done.exit_code == 1
     assert "these trials say nothing of this host" in done.stderr
     assert "--force" not in run("import", "--help").stdout
+
+
+def test_a_plot_into_no_folder_is_refused_before_anything_is_asked(run, daemon, tmp_path):
+    """Exit code 2, the folder is named."""
+    done = run("pareto", "--plot", str(tmp_path / "none" / "front.html"))
+    assert done.exit_code == 2
+    assert f"found --plot into {tmp_path}/none, which is no folder" in done.stderr
+    assert daemon.queries == []
+
+
+@pytest.mark.parametrize("name", ["front.html", "front.png"])
+def test_a_plot_that_cannot_be_written_comes_after_the_table(run, daemon, tmp_path, monkeypatch, name):
+    """What was asked for is shown all the same, and the fault is a sentence."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plots, f"_draw_{name.rpartition('.')[2]}", full)
+    done = run("pareto", "--plot", str(tmp_path / name))
+    assert done.exit_code == 2
+    assert "84 candidates" in done.stdout
+    assert f"{tmp_path / name} cannot be drawn (No space left on device)" in done.stderr
+    programs = run("pareto", "--plot", str(tmp_path / name), "--json")
+    assert json.loads(programs.stdout)["error"]["kind"] == "request_invalid"
+
+
+@pytest.mark.parametrize(("times", "words"), [(1, "once"), (2, "2 times")])
+def test_how_often_it_was_measured_here_reads_well(run, daemon, times, words):
+    """Once is a word."""
+    daemon.learned["/v1/explanation"]["forecast"]["observations"] = times
+    assert f"measured here {words}" in " ".join(run("explain").stdout.split())

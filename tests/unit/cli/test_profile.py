@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from reconfigure_daemon.cli import profile
+
 
 def test_a_profile_shows_what_the_time_went_into(run, daemon):
     """One table of shares for each GPU, what took longest, the configuration, and the traces themselves."""
@@ -66,3 +68,24 @@ def test_an_engine_without_a_profiler_is_told_what_to_set(run, daemon):
     daemon.fault = (409, {"kind": "request_refused", "message": "set engine.profiler to true in config.yaml"})
     done = run("profile")
     assert (done.exit_code, "set engine.profiler to true" in done.output) == (1, True)
+
+
+def test_what_is_refused_at_once_was_not_recorded(run, daemon):
+    """Nothing says that it records; of a recording that takes a moment it does."""
+    daemon.fault = (409, {"kind": "request_refused", "message": "set engine.profiler to true in config.yaml"})
+    assert "Recording" not in run("profile").output
+
+
+def test_a_recording_is_announced(run, daemon, monkeypatch):
+    """Whoever waits knows for what."""
+    monkeypatch.setattr(profile, "_AT_ONCE_S", 0.0)
+    assert "Recording for 5 s; then the traces are written and read ..." in run("profile").stderr
+
+
+def test_a_picture_that_cannot_be_written_comes_after_the_table(run, daemon, tmp_path):
+    """Here its name is a folder's."""
+    (tmp_path / "profile.png").mkdir()
+    done = run("profile", "--plot", str(tmp_path / "profile.png"))
+    assert done.exit_code == 2
+    assert "nvjet_tst_192x128_64x4" in done.stdout
+    assert f"--plot {tmp_path / 'profile.png'} cannot be written (Is a directory)" in done.stderr

@@ -152,3 +152,45 @@ def test_the_bar_shows_the_front_growing():
     assert session_line(running.model_copy(update={"trials": [], "growth": []})).startswith("nothing measured yet")
     assert grown([0.0, 0.5, 1.0]) == "▁▅█"
     assert "as before the session" in trial_line(TUNING.trials[0], TUNING)
+
+
+def test_a_stop_that_stops_has_succeeded(run, daemon):
+    """Exit code 0; a session that was stopped by another is no success of who waited for it."""
+    assert run("tune", "--stop").exit_code == 0
+    assert run("tune", "--watch").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--watch", "--trials", "20"],
+        ["--stop", "--window", "8s"],
+        ["--resume", "--budget", "2h"],
+        ["--recorded", "--rate", "3"],
+    ],
+)
+def test_an_option_that_would_be_lost_is_refused(run, daemon, words):
+    """By its name and that of the form it is given with."""
+    done = run("tune", *words)
+    assert done.exit_code == 2
+    assert f"{words[1]} says nothing beside {words[0]}" in words_of(done.stderr)
+    assert daemon.tuned == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_plots_that_cannot_be_drawn_are_refused_before_the_session(run, daemon, tmp_path, as_json):
+    """Hours of measuring do not end in a fault that was there at the start."""
+    (tmp_path / "file").write_text("")
+    done = run("tune", "--recorded", "--plots", str(tmp_path / "file" / "plots"), *(["--json"] if as_json else []))
+    assert done.exit_code == 2
+    assert "which cannot be made (Not a directory); name another folder" in done.output
+    assert daemon.tuned == []
+
+
+def test_a_plot_that_fails_at_the_end_does_not_take_the_table_with_it(run, daemon, tmp_path):
+    """The front is told first."""
+    (tmp_path / "pareto.html").mkdir()
+    done = run("tune", "--watch", "--plots", str(tmp_path))
+    assert done.exit_code == 2
+    assert "Finished in 1m30s: 4 trials were measured." in done.stdout
+    assert "pareto.html cannot be drawn (Is a directory)" in done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 from reconfigure_daemon.cli import views
 from reconfigure_daemon.cli.completion import complete_assignment
+from reconfigure_daemon.control_api.openapi import OPERATIONS
 from reconfigure_daemon.ports import ActionState
 
 
@@ -173,3 +174,23 @@ def test_completion_offers_the_knobs_with_their_present_values(daemon, monkeypat
     assert complete_assignment("max") == ["max_num_seqs=64"]
     monkeypatch.setenv("RECONFIGURE_URL", "http://127.0.0.1:1")
     assert complete_assignment("max") == []
+
+
+def test_watching_into_a_pipe_prints_every_page(run, daemon, monkeypatch):
+    """A log gets each page below the one before, when it comes."""
+    naps = iter([None, None])
+
+    def nap(_seconds: float) -> None:
+        if next(naps, "over") == "over":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(views.time, "sleep", nap)
+    assert run("status", "--watch").stdout.count("0.1.0, pid 40") == 3
+
+
+def test_as_much_history_may_be_asked_for_as_the_daemon_gives(run, daemon):
+    """One bound for both; more is refused before the daemon is asked."""
+    most = OPERATIONS["GET", "/v1/decisions"].numbers["limit"]
+    assert run("history", "--limit", str(most), "--json").exit_code == 0
+    assert run("history", "--limit", str(most + 1), "--json").exit_code == 2
+    assert daemon.queries == [{"limit": str(most)}]

@@ -97,3 +97,18 @@ def test_prometheus_scrapes_ports_that_the_pod_has_with_its_token():
     assert monitor["selector"]["matchLabels"].items() <= stateful["template"]["metadata"]["labels"].items()
     control = next(each for each in monitor["podMetricsEndpoints"] if each["port"] == "control")
     assert control["authorization"]["credentials"] == {"name": "reconfigure-token", "key": "token"}
+
+
+def test_the_rules_find_the_jobs_that_the_monitor_names():
+    """`up{job="reconfigure"}` of the alerts would match nothing under the operator's own name for a job."""
+    prometheus = yaml.safe_load((PROJECT / "deploy/prometheus/prometheus.yml").read_text())
+    jobs = {each["job_name"] for each in prometheus["scrape_configs"]}
+    endpoints = of_kind("PodMonitor")["spec"]["podMetricsEndpoints"]
+    named = {
+        endpoint["port"]: label["replacement"]
+        for endpoint in endpoints
+        for label in endpoint["relabelings"]
+        if label["targetLabel"] == "job"
+    }
+    assert named == {"control": "reconfigure", "openai": "vllm"}
+    assert set(named.values()) == jobs

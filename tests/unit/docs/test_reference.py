@@ -1,5 +1,7 @@
 """The references name everything that the code has."""
 
+import re
+
 from docs.generate import command_line, control_api, settings
 from reconfigure_daemon.settings.model import Settings
 
@@ -36,3 +38,16 @@ def test_every_path_is_in_the_reference_with_what_it_answers():
     rows = [line for line in control_api.page().splitlines() if line.startswith(("| GET", "| POST"))]
     assert len(rows) > 6
     assert [row for row in rows if row.endswith("|  |")] == []
+
+
+def test_the_control_apis_reference_has_what_its_description_has():
+    """Queries with their bounds, bodies and answers of every path, and every type that one of them leads to."""
+    page = control_api.page()
+    assert "| `limit`: whole number, at least 1, at most 500<br>`before`: whole number, at least 1 |" in page
+    assert "| POST | `/v1/tune` |  | [TuneRequest](#tunerequest) | [TuningView](#tuningview) |" in page
+    assert "| POST | `/v1/profile` |  | [ProfileWanted](#profilewanted) | [ProfileView](#profileview) |" in page
+    told = set(re.findall(r"^## (\w+)$", page, re.MULTILINE))
+    assert {
+        "IntentKind", "HostState", "ActionState", "WorkloadWindow", "WorkloadContext", "Percentiles", "TrialLine"
+    } <= told  # fmt: skip
+    assert {name for name, _ in re.findall(r"\[(\w+)\]\(#(\w+)\)", page)} <= told

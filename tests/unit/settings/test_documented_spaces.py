@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from reconfigure_daemon.settings import load_settings
 
@@ -25,3 +26,38 @@ def test_a_documented_space_is_valid_and_can_be_enumerated(tmp_path, text):
     path.write_text(text, encoding="utf-8")
     space = load_settings(path, {}).configuration_space()
     assert 10 < sum(1 for _ in space.enumerate()) < 1000
+
+
+PROJECT = GUIDE.parents[2]
+BLOCKS = [
+    (page, text)
+    for page in ("howto/night-mode.md", "guide/device.md")
+    for text in re.findall(r"```yaml\n(.*?)```", (PROJECT / "docs" / page).read_text(encoding="utf-8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "text"), BLOCKS, ids=[page for page, _ in BLOCKS])
+def test_a_documented_block_is_valid_in_the_shipped_file(tmp_path, page, text):
+    """What a page tells to write passes `config check`, where the rest is as shipped and what the page said before."""
+    settings = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    earlier = [block for of, block in BLOCKS if of == page]
+    for block in earlier[: earlier.index(text) + 1]:
+        merge(settings, yaml.safe_load(block))
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    load_settings(path, {})
+
+
+def test_fp8_by_night_stays_with_the_night():
+    """A daemon that decides by itself may take any candidate for any objective."""
+    (block,) = [yaml.safe_load(text) for page, text in BLOCKS if page == "howto/night-mode.md" and "fp8" in text]
+    assert block["decision"] == {"enabled": False}
+
+
+def merge(settings: dict, block: dict) -> None:
+    """Take a page's keys over; a knob comes whole."""
+    for key, value in block.items():
+        if isinstance(value, dict) and isinstance(settings.get(key), dict) and "values" not in value:
+            merge(settings[key], value)
+        else:
+            settings[key] = value

@@ -120,6 +120,8 @@ SPACE_FAULTS = [
     ("max_num_seqs: {values: 1}", "max_num_seqs.values: found 1", "a list"),
     ("max_num_seqs: {values: [1, [2]]}", "max_num_seqs.values[1]: found a list", "a number, a text or true/false"),
     ("max_num_seqs: {values: [1, 2, 1]}", "max_num_seqs.values[2]: found 1 twice", "keep one"),
+    ("max_num_seqs: {values: [1, 4, 2]}", "max_num_seqs.values[2]: found 2 after 4", "so write [1, 2, 4]"),
+    ("gpus_of_mine: {values: [1, 0.5]}", "gpus_of_mine.values[1]: found 0.5 after 1", "from least to most"),
     ("max_num_seqs: {values: [1, 2], default: 3}", "max_num_seqs.default: found 3", "allowed: 1, 2"),
     (
         "max_num_seqs: {values: [1], defualt: 1}",
@@ -338,12 +340,17 @@ texts = st.text(st.characters(codec="utf-8"), min_size=1).filter(
 seconds = st.floats(min_value=1e-6, max_value=1e6)
 
 
+def in_order(values: list) -> list:
+    """Numbers go from least to most, as they have to; texts and true/false stay as they are."""
+    return values if isinstance(values[0], str | bool) else sorted(values)
+
+
 @st.composite
 def valid_settings(draw) -> Settings:
     values = {name: st.lists(hot_values[name], min_size=1, unique=True) for name in HOT_KNOBS}
     cold = st.one_of(st.lists(st.integers(), min_size=1, unique=True), st.lists(texts, min_size=1, unique=True))
     names = draw(st.sets(st.sampled_from([*HOT_KNOBS, "block_size", "dtype", "x1"]), min_size=1))
-    lists = {name: draw(values.get(name, cold)) for name in sorted(names)}
+    lists = {name: in_order(draw(values.get(name, cold))) for name in sorted(names)}
     space = {n: {"values": v, "default": draw(st.sampled_from([None, *v]))} for n, v in lists.items()}
     chosen = st.fixed_dictionaries({}, optional={n: st.sampled_from(v) for n, v in lists.items()})
     return Settings.model_validate(

@@ -44,6 +44,7 @@ def test_a_schedule_becomes_part_of_the_calendar(load):
         ("{cron: 61 * * * *, objective: energy}", "cron: found '61 * * * *'", "maximum value (59)"),
         ("{cron: 0 22 * * *, timezone: Mars, objective: energy}", "timezone: found the time zone 'Mars'", "IANA names"),
         ("{cron: 0 22 * * *, objective: energy, lasts: 8}", "lasts: found 8", "a text"),
+        ("{cron: 0 22 * * *, objective: energy, lasts: 8}", "lasts: found 8", "write numbers with d, h, m, s or ms"),
         ("{cron: 0 22 * * *, objective: energy, lasts: 8x}", "lasts: '8x' is not a duration", "e.g. 8h"),
         ("{cron: 0 22 * * *, objective: balanced}", "objective: found balanced", "add it to objectives"),
         ("{objective: energy}", "cron: is missing", "say when it begins"),

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from reconfigure_daemon.errors import DaemonAlreadyRuns
+from reconfigure_daemon.errors import DaemonAlreadyRuns, RuntimeFolderUnusable
 from reconfigure_daemon.supervision import single_instance
 
 
@@ -24,3 +24,23 @@ def test_the_lock_is_free_after_its_holder_ended(tmp_path):
         pass
     with single_instance(tmp_path):
         assert (tmp_path / "controller.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_folder_that_is_missing_is_made_for_us_alone(tmp_path):
+    """Sockets in it command the engine."""
+    with single_instance(tmp_path / "a" / "run"):
+        assert (tmp_path / "a" / "run").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("made", ["file", "run/controller.lock/in"])
+def test_a_folder_that_cannot_be_used_is_named_by_its_key(tmp_path, made):
+    """It is a file, or the lock in it is a folder."""
+    if made == "file":
+        (tmp_path / "run").write_text("")
+    else:
+        (tmp_path / made).mkdir(parents=True)
+    with (
+        pytest.raises(RuntimeFolderUnusable, match=f"paths.runtime {tmp_path}/run cannot be used"),
+        single_instance(tmp_path / "run"),
+    ):
+        pass

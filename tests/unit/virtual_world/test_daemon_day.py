@@ -10,6 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from reconfigure_daemon.cli.main import app
+from reconfigure_daemon.cli.simulate import MOST_CANDIDATES
+from reconfigure_daemon.settings import load_settings
 from reconfigure_daemon.virtual_world.clairvoyant import look_back
 from reconfigure_daemon.virtual_world.daemon_day import Orders, live
 from reconfigure_daemon.virtual_world.forecasting import ForecastError, ImperfectForecaster
@@ -165,3 +167,31 @@ def test_bad_lines_of_a_trace_are_told_and_may_be_left_out(files):
     assert refused.exit_code == 2
     assert "--skip-bad" in refused.output
     assert CliRunner().invoke(app, ["simulate", *files, "--limit", "10m", "--skip-bad"]).exit_code == 0
+
+
+def test_the_shipped_space_can_be_simulated(files):
+    """Its candidates are within the limit, which the help tells; a space beyond it is refused with the limit."""
+    shipped = load_settings(Path(__file__).parents[3] / "config.yaml", {}).configuration_space()
+    assert sum(1 for _ in shipped.enumerate()) <= MOST_CANDIDATES
+    assert f"at most {MOST_CANDIDATES} candidates" in words_of(CliRunner().invoke(app, ["simulate", "--help"]).output)
+    config = Path(files[1])
+    many = ", ".join(str(value) for value in range(1, MOST_CANDIDATES // 4 + 2))
+    config.write_text(CONFIG.replace("space:", f"space:\n  some_number: {{values: [{many}]}}"))
+    refused = CliRunner().invoke(app, ["simulate", *files, "--limit", "1m"])
+    assert refused.exit_code == 2
+    assert f"found more than {MOST_CANDIDATES} candidates" in words_of(refused.output)
+
+
+def test_a_window_without_an_occasion_forecasts_nothing(monkeypatch):
+    """A steady hour asks a few times, not once a window: forecasts of every candidate are what takes the time."""
+    asked = []
+    forecasts = ImperfectForecaster.forecasts
+
+    def counted(self, context, **how):
+        asked.append(context)
+        return forecasts(self, context, **how)
+
+    monkeypatch.setattr(ImperfectForecaster, "forecasts", counted)
+    steady = windows([10] * 120)
+    live(steady, ORDERS, WindowModel(SLO), 1)
+    assert 0 < len(asked) < len(steady) / 2
