@@ -35,8 +35,12 @@ SPACE = {
 }
 #: float32, so that the order of additions in a batch hardly ever decides a token.
 ARGUMENTS = {"max_model_len": 2048, "enforce_eager": True, "dtype": "float32", "served_model_name": MODEL}
-#: With the variable that opens vLLM's endpoints for development, which must stay shut.
-ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "WARNING", "VLLM_SERVER_DEV_MODE": "1"}
+#: With the variable that opens vLLM's endpoints for development, which must stay shut, and that of those for adapters.
+ENVIRONMENT = {
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_SERVER_DEV_MODE": "1",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+}
 
 
 def free_port() -> int:

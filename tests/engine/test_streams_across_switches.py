@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 
 import aiohttp
@@ -141,6 +142,20 @@ async def test_a_retired_core_leaves_no_descriptor_behind(host):
     for block_size in (64, 32):
         assert (await host.switch(block_size=block_size, mode="sequential")).outcome == "applied"
     await until(lambda: asyncio.sleep(0, process.num_fds() <= before), limit_s=20.0)
+
+
+async def test_a_retired_core_leaves_no_shared_memory_behind(host):
+    """An idle core gets the time to give it back."""
+    for block_size in (64, 32):
+        (core,) = host.cores()
+        before = shared_memory_of(core)
+        assert before, "a core on a CPU has message rings"
+        assert (await host.switch(block_size=block_size, mode="overlapped")).outcome == "applied"
+        assert [path for path in before if os.path.exists(path)] == []  # noqa: ASYNC240, PTH110  # one look
+
+
+def shared_memory_of(core: psutil.Process) -> set[str]:
+    return {found.path for found in core.memory_maps() if found.path.startswith("/dev/shm/psm_")}
 
 
 async def test_a_client_that_leaves_in_mid_switch_stays_away(host):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
 
 from reconfigure_daemon.errors import EngineHostFault
+from tests.engine.lora import write_random_adapter
 from tests.engine.real_host import completion, prompt_of, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -133,3 +136,63 @@ async def test_a_killed_core_costs_its_streams_a_pause(host, expected, moment):
 
     await until(serves)
     assert (await host.state()).lost_requests == 0
+
+
+async def test_an_adapter_that_is_gone_holds_up_neither_a_switch_nor_a_recovery(host, tmp_path):
+    """VLLM unloads it by name only, and no core is told; a fresh one is not asked for it in vain twice."""
+    folder = write_random_adapter(tmp_path / "gone")
+    async with aiohttp.ClientSession(raise_for_status=True) as session:
+        named = {"lora_name": "gone", "lora_path": str(folder)}
+        await session.post(f"{host.url}/v1/load_lora_adapter", json=named)
+        await session.post(f"{host.url}/v1/unload_lora_adapter", json={"lora_name": "gone"})
+    shutil.rmtree(folder)
+    state = await host.state()
+    (core,) = host.cores()
+    core.kill()  # before any switch has forgotten the adapter
+
+    await until(lambda: serves_after(host, state))
+    assert (await host.state()).core_restarts == state.core_restarts + 1
+    await completion(host, prompt_of(0), 4, model="adapter")
+    report = await host.switch(block_size=64 if state.enforced["block_size"] == 32 else 32)
+    assert report.outcome == "applied", report.detail
+
+
+async def test_a_request_that_claims_to_come_from_another_core_is_an_ordinary_one(host):
+    """What a client sends beside vLLM's own arguments ends no core."""
+    state = await host.state()
+    expected = await completion(host, prompt_of(0), 8)
+    for claim in (5, "x", [1, 2]):
+        assert await completion(host, prompt_of(0), 8, vllm_xargs={"reconfigure_generated": claim}) == expected
+    after = await host.state()
+    assert (after.core_restarts, after.lost_requests) == (state.core_restarts, state.lost_requests)
+
+
+async def test_a_request_that_three_cores_die_with_gets_vllms_error_and_the_others_go_on(host):
+    """Here an innocent one: it waits behind a stream, and gets no token before the third death."""
+    expected = await completion(host, prompt_of(0), 400)
+    lost = (await host.state()).lost_requests
+    await host.set_knobs(max_num_seqs=1)
+    stream = asyncio.create_task(completion(host, prompt_of(0), 400))
+    await until(lambda: holds(host, 1))
+    waiting = asyncio.create_task(completion(host, prompt_of(1), 4, stream=False))
+    await until(lambda: holds(host, 2))
+    for _ in range(3):
+        state = await host.state()
+        psutil.Process(state.deployment.pids[0]).kill()
+        await until(lambda before=state: serves_after(host, before))
+        await asyncio.sleep(1.0)  # the stream has gone on
+    with pytest.raises(aiohttp.ClientResponseError) as refused:
+        await waiting
+    assert refused.value.status == 500
+    assert await stream == expected
+    assert (await host.state()).lost_requests == lost + 1
+    await host.set_knobs(max_num_seqs=16)
+
+
+async def holds(host, requests) -> bool:
+    return (await host.state()).live_requests == requests
+
+
+async def serves_after(host, before) -> bool:
+    state = await host.state()
+    return state.phase == "serving" and state.deployment.id > before.deployment.id

@@ -11,6 +11,7 @@ from pathlib import Path
 from signal import Signals
 
 PROC = Path("/proc")
+BOOT_ID = PROC / "sys/kernel/random/boot_id"
 
 # Fields of /proc/PID/stat after the name in brackets, see proc_pid_stat(5).
 _STATE, _SESSION, _START_TIME = 0, 3, 19
@@ -36,16 +37,18 @@ class HostProcess:
 
     @classmethod
     def read(cls, pid_file: Path) -> HostProcess | None:
-        """The process that a pid file names; None if there is no such file, or nothing sensible in it."""
+        """The process that a pid file names; None if there is no such file, nothing sensible, or a boot before this."""
         try:
             content = json.loads(pid_file.read_text())
+            if content.get("boot_id", _boot_id()) != _boot_id():  # an older daemon noted none
+                return None
             return cls(int(content["pid"]), int(content["start_ticks"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def write(self, pid_file: Path) -> None:
         """Leave a note for the next controller."""
-        pid_file.write_text(json.dumps(asdict(self)) + "\n")
+        pid_file.write_text(json.dumps({**asdict(self), "boot_id": _boot_id()}) + "\n")
 
     @property
     def alive(self) -> bool:
@@ -54,12 +57,18 @@ class HostProcess:
         return fields is not None and int(fields[_START_TIME]) == self.start_ticks and _runs(fields)
 
     def pids(self) -> list[int]:
-        """Itself and what else runs in the session that it leads; what it left there if it is dead itself."""
+        """Itself and what else runs in the session that it leads; what it left there if it is dead itself.
+
+        What started before it is not of its session, but of one that had the same id.
+        """
         leader = _stat(self.pid)
         if leader is not None and int(leader[_START_TIME]) != self.start_ticks:
             return []  # a session keeps its id from being given away, so nothing can be left of it
-        members = {pid for pid, fields in _all_stats() if int(fields[_SESSION]) == self.pid and _runs(fields)}
+        members = {pid for pid, fields in _all_stats() if self._leads(fields) and _runs(fields)}
         return sorted(members | ({self.pid} if self.alive else set()))
+
+    def _leads(self, fields: Sequence[str]) -> bool:
+        return int(fields[_SESSION]) == self.pid and int(fields[_START_TIME]) >= self.start_ticks
 
     def signal(self, number: Signals) -> None:
         """Send a signal to all of `pids`."""
@@ -95,6 +104,10 @@ def start(command: Sequence[str], environ: Mapping[str, str], log_file: Path) ->
     process = HostProcess.of(pid)
     assert process is not None, "a child that nobody has waited for is at least a zombie"
     return process
+
+
+def _boot_id() -> str:
+    return BOOT_ID.read_text().strip()
 
 
 def _stat(pid: int) -> list[str] | None:

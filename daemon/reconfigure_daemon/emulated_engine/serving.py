@@ -19,7 +19,7 @@ from reconfigure_daemon.clock import SystemClock
 from reconfigure_daemon.emulated_engine.emulation import BootFailed, Emulation
 from reconfigure_daemon.emulated_engine.host import EmulatedHost
 from reconfigure_daemon.emulated_engine.openai_api import openai_application
-from reconfigure_daemon.errors import EngineUnavailable, PortInUse
+from reconfigure_daemon.errors import ActionInProgress, EngineUnavailable, PortInUse
 from reconfigure_daemon.settings import load_settings
 from reconfigure_policies.domain.configuration import KnobValue
 from reconfigure_policies.domain.energy import EnergyReading
@@ -28,6 +28,9 @@ _ENERGY = TypeAdapter(EnergyReading)
 
 #: How long answers that are being written may take once the host has stopped.
 _SHUTDOWN_TIMEOUT_S = 1.0
+
+#: How soon to try again to stop a host that is in the middle of an action.
+_ASK_AGAIN_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -96,16 +99,25 @@ async def _listen(runner: web.AppRunner, address: str, port: int) -> None:
 
 
 def _stop_on_signals(host: EmulatedHost, drain_timeout_s: float) -> None:
-    """The first signal drains; the second ends at once."""
+    """The first signal drains, after the action that is under way; the second ends at once."""
     stops: list[asyncio.Task[None]] = []
 
     def stop() -> None:
         if stops:
             host.stopped.set()
-        stops.append(asyncio.create_task(host.stop(drain_timeout_s)))
+        else:
+            stops.append(asyncio.create_task(_stop_after_action(host, drain_timeout_s)))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+async def _stop_after_action(host: EmulatedHost, drain_timeout_s: float) -> None:
+    while not host.stopped.is_set():
+        try:
+            await host.stop(drain_timeout_s)
+        except ActionInProgress:
+            await asyncio.sleep(_ASK_AGAIN_S)
 
 
 def _energy_of(host: EmulatedHost) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -41,6 +41,7 @@ def command_line(
     given: dict[str, Any] = {
         "shutdown_timeout": int(engine.drain_timeout_s),
         **defaults(engine.model),
+        **(without_image_cache() if live_switching else {}),
         **(profiler(settings.paths.runtime / "profiles") if engine.profiler else {}),
         **engine.arguments,
         **{name: value for name, value in cold.items() if name not in WITHIN_JSON},
@@ -61,6 +62,15 @@ def defaults(model: str) -> dict[str, Any]:
     """
     name = {"served_model_name": SMALL_MODEL} if model == "auto" else {}  # rather than the cache's long path
     return {**name, **({"enforce_eager": True} if runs_on_cpu() else {})}
+
+
+def without_image_cache() -> dict[str, Any]:
+    """VLLM's front end then sends a repeated image whole, as a core that is not the first one needs it.
+
+    With the cache it notes what the core has, and would send a later core, whose cache is empty, only an image's name:
+    the request fails. A model without images ignores the argument (0.24, 0.32).
+    """
+    return {"mm_processor_cache_gb": 0}
 
 
 def profiler(folder: Path) -> dict[str, Any]:

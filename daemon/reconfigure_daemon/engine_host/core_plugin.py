@@ -77,6 +77,9 @@ ANSWERED_AT_ONCE = frozenset({"reconfigure_set_knobs", "reconfigure_read"})
 
 
 def _bind(core: Any) -> None:
+    if getattr(core, "reconfigure_bound", False):
+        return
+    core.reconfigure_bound = True
     core.scheduler.bind_input_queue(core.input_queue)
     answer_at_once(core)
 

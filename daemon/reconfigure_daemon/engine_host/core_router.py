@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
@@ -16,8 +17,15 @@ from typing import Any
 
 from reconfigure_daemon.engine_host.cores import Core
 from reconfigure_daemon.engine_host.live_requests import Ledger, LiveRequest
-from reconfigure_daemon.engine_host.replay import PRIVATE_MARK, resumed_request
+from reconfigure_daemon.engine_host.replay import resumed_request
+from reconfigure_daemon.engine_host.resumption import without_generated_tokens
 from reconfigure_policies.domain.workload import FinishReason
+
+log = logging.getLogger(__name__)
+
+#: A request that is with this many cores when they die, and gets no output in between, is taken to be what kills them.
+#: Not two: one that waits for its turn may see as many, and `switch.core_restarts` allows three by default.
+DEATHS_OF_A_CULPRIT = 3
 
 
 class CoreRouter:
@@ -32,6 +40,7 @@ class CoreRouter:
         self.loras: dict[int, Any] = {}
         self.resources = SimpleNamespace(engine_dead=False)  # what AsyncLLM.errored reads
         self.on_core_death: Callable[[Core, Exception], None] | None = None
+        self.on_client_left: Callable[[str], None] | None = None  # drops a request in the front end, by its id
         self._admitting = asyncio.Event()
         self._admitting.set()
         self._merged: asyncio.Queue[Any] = asyncio.Queue()
@@ -61,9 +70,22 @@ class CoreRouter:
         return outputs
 
     async def add_request_async(self, request: Any) -> None:
-        """Admit a request; waits while a cut is under way."""
-        if not self._admitting.is_set():
-            await self._admitting.wait()
+        """Admit a request; waits while a cut is under way.
+
+        VLLM's front end does not clean up after a client that leaves before this returns, so it is done here.
+        """
+        without_generated_tokens(request.sampling_params)
+        try:
+            if not self._admitting.is_set():
+                await self._admitting.wait()
+            await self._admit(request)
+        except asyncio.CancelledError:
+            if self.on_client_left is not None:
+                self.on_client_left(request.request_id)
+            await self.abort_requests_async([request.request_id])
+            raise
+
+    async def _admit(self, request: Any) -> None:
         core = self.serving
         self.ledger.admit(request, core.id)
         try:
@@ -139,6 +161,7 @@ class CoreRouter:
         self._attached.pop(core.id, None)
         if self.on_core_death is not None:
             self.on_core_death(core, death)
+            self._count_death(core)
         else:
             self.give_up(death)
 
@@ -169,7 +192,7 @@ class CoreRouter:
             request.take(output)
             if request.done.done():
                 del self._private[output.request_id]
-        return request is not None or PRIVATE_MARK in output.request_id
+        return request is not None
 
     async def run_private(self, core: Core, requests: Iterable[Any]) -> list[PrivateRequest]:
         """Run requests on a core without the front end's knowledge; returns when all have finished.
@@ -199,19 +222,48 @@ class CoreRouter:
         self._admitting.set()
 
     async def move(self, requests: Iterable[LiveRequest], target: Core) -> int:
-        """Submit live requests to another core, each where it stands; returns the tokens sent."""
-        tokens, left_behind = 0, []
-        for live in requests:
-            if self.ledger.get(live.request.request_id) is not live:
-                continue  # aborted while we moved the others
-            left_behind.append((live.core, live.request.request_id))
-            live.core = target.id
-            live.replays += 1
-            live.moved_s = live.last_output_s if live.last_output_s is not None else time.monotonic()
-            await target.client.add_request_async(resumed_request(live))
-            tokens += live.prompt_tokens + len(live.generated)
-        await self._abort_on_cores(left_behind)
+        """Submit live requests to another core, each where it stands; returns the tokens sent.
+
+        If the target does not take one, none of those that were sent to it runs on the core that it left either: what
+        that core said meanwhile was dropped, so that a request can only go on by being submitted once more.
+        """
+        tokens = 0
+        left_behind: list[tuple[int, str]] = []
+        try:
+            for live in requests:
+                if self.ledger.get(live.request.request_id) is not live:
+                    continue  # aborted while we moved the others
+                left_behind.append((live.core, live.request.request_id))
+                live.core = target.id
+                live.replays += 1
+                live.moved_s = live.last_output_s if live.last_output_s is not None else time.monotonic()
+                await target.client.add_request_async(resumed_request(live))
+                tokens += live.prompt_tokens + len(live.generated)
+        finally:
+            await self._abort_on_cores(left_behind)
         return tokens
+
+    def _count_death(self, core: Core) -> None:
+        """Note it of each request that the core ran, and fail those that are taken to be what kills cores.
+
+        Only generations: vLLM's front end has no form for an embedding or a streaming session that failed.
+        """
+        for live in self.ledger:
+            if live.core != core.id:
+                continue
+            live.deaths += 1
+            session = getattr(live.request, "resumable", False)
+            if live.deaths >= DEATHS_OF_A_CULPRIT and live.request.sampling_params is not None and not session:
+                log.error("request %s was with %d cores that died; it fails", live.request.request_id, live.deaths)
+                self._fail(live)
+
+    def _fail(self, live: LiveRequest) -> None:
+        from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
+        from vllm.v1.engine import FinishReason as VllmFinishReason
+
+        failed = EngineCoreOutput(live.request.request_id, [], finish_reason=VllmFinishReason.ERROR)  # status 500
+        self.ledger.finish(live.request.request_id, FinishReason.ERROR)
+        self._merged.put_nowait(EngineCoreOutputs(outputs=[failed]))
 
     async def _abort_on_cores(self, requests: Iterable[tuple[int, str]]) -> None:
         requests = list(requests)

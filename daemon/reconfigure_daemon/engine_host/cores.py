@@ -47,6 +47,7 @@ class Core:
         boot_s: from the request to ready.
         heard_s: monotonic time of its latest output.
         first_answer: the first token of its warm-up; None if it has not been warmed up.
+        pids: its processes, the core's own first; none once it was ended.
     """
 
     id: int
@@ -58,12 +59,7 @@ class Core:
     heard_s: float = field(default_factory=time.monotonic)
     reader: asyncio.Task[None] | None = None
     first_answer: int | None = None
-
-    @property
-    def pids(self) -> list[int]:
-        """Its processes, the core's own first."""
-        manager = self.client.resources.engine_manager
-        return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
+    pids: list[int] = field(default_factory=list)
 
     async def utility(self, method: str, *arguments: Any) -> Any:
         """Call a method of EngineCore in its process, between two steps; raises as `answer` does."""
@@ -144,7 +140,9 @@ class CoreBooter:
         except Exception as failure:
             self._kill_new(before)
             raise CoreBootFailed(self.last_error(begun_at) or last_line(str(failure))) from failure
-        core = Core(self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s)
+        core = Core(
+            self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s, pids=pids_of(client)
+        )  # fmt: skip
         self._next_id += 1
         return core
 
@@ -157,13 +155,19 @@ class CoreBooter:
             if process.pid is not None and process.pid not in before:
                 kill_tree(process.pid)
 
-    async def retire(self, core: Core, timeout_s: float = 10) -> None:
-        """End a core that serves nobody any more."""
+    async def retire(self, core: Core, grace_s: float = 0, timeout_s: float = 10) -> None:
+        """End a core that serves nobody any more; harmless to call twice.
+
+        Args:
+            core: which.
+            grace_s: how long it may take to end by itself and to give its shared memory back, before it is killed.
+            timeout_s: for vLLM's client to be shut down.
+        """
         if core.reader is not None:
             core.reader.cancel()
-        pids = core.pids
+        pids, core.pids = core.pids, []  # the numbers are the kernel's to give away again
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.to_thread(core.client.shutdown, 0), timeout_s)
+            await asyncio.wait_for(asyncio.to_thread(core.client.shutdown, grace_s), timeout_s)
         for pid in pids:
             kill_tree(pid)
         threading.Thread(target=release, args=(core.client,), name=f"core-{core.id}-release", daemon=True).start()
@@ -207,6 +211,12 @@ def make_client(config: Any, log_stats: bool) -> Any:
 
     make = vllm_names.resolve("vllm.v1.engine.core_client:EngineCoreClient.make_async_mp_client")
     return make(vllm_config=config, executor_class=Executor.get_class(config), log_stats=log_stats)
+
+
+def pids_of(client: Any) -> list[int]:
+    """The processes of a client's core, the core's own first; not to be asked of a client that was released."""
+    manager = client.resources.engine_manager
+    return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
 
 
 def release(client: Any) -> None:

@@ -23,10 +23,13 @@ def engine_on_router(host: VllmHost, core: Core, parsed: Namespace) -> Any:
 
     EngineCoreClient.make_async_mp_client = staticmethod(router)
     try:
-        return AsyncLLM.from_vllm_config(
+        engine = AsyncLLM.from_vllm_config(
             vllm_config=core.config, usage_context=UsageContext.OPENAI_API_SERVER,
             enable_log_requests=parsed.enable_log_requests, disable_log_stats=parsed.disable_log_stats,
             aggregate_engine_logging=parsed.aggregate_engine_logging,
         )  # fmt: skip
     finally:
         EngineCoreClient.make_async_mp_client = original
+    if host.router is not None:
+        host.router.on_client_left = lambda request_id: engine.output_processor.abort_requests([request_id], True)
+    return engine

@@ -20,6 +20,7 @@ from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
 from reconfigure_daemon.engine_host.live_requests import Ledger
+from reconfigure_daemon.engine_host.public_paths import DOOR
 from reconfigure_daemon.engine_host.recovery import Recovery
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetDied, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
@@ -107,7 +108,22 @@ class VllmHost:
             await core.utility("reconfigure_bind")
             self._enforced_hot = await core.utility("reconfigure_set_knobs", hot_part(self._space, self._target))
         for lora in list(self.router.loras.values()) if self.router is not None else []:
+            await self._load_adapter(core, lora)
+
+    async def _load_adapter(self, core: Core, lora: Any) -> None:
+        """Load an adapter into a fresh core; one that no core can have any more holds nothing up, and is forgotten.
+
+        vLLM's endpoint for unloading tells no core, so the adapter may be long out of use and its files gone. If they
+        are there and a core of another configuration does not load them, that configuration does not do.
+        """
+        try:
             await core.answer(core.client.add_lora_async(lora))
+        except Exception as failure:
+            another = core.configuration != self._router.serving.configuration
+            if core.client.resources.engine_dead or (another and Path(lora.lora_path).exists()):  # noqa: ASYNC240
+                raise
+            log.warning("adapter %s is not loaded again: %s", lora.lora_name, arguments.last_line(str(failure)))
+            self._router.loras.pop(lora.lora_int_id, None)
 
     @property
     def _router(self) -> CoreRouter:
@@ -289,8 +305,9 @@ class VllmHost:
         return task
 
     async def stop(self, drain_timeout_s: float) -> None:
-        """See `ports.EngineHost.stop`: new requests wait at the door, live ones end, then vLLM's own shutdown."""
+        """See `ports.EngineHost.stop`: new requests are turned away, live ones end, then vLLM's own shutdown."""
         self._phase = HostPhase.STOPPING
+        DOOR.close()
         await self.ledger.until(lambda: len(self.ledger) == 0, drain_timeout_s)
         asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)  # answer the caller first
 
@@ -341,7 +358,11 @@ class VllmHost:
                 log.error("no core can be had any more: %s", failure)  # one line; the cause is in it
                 self._router.give_up(failure)
             except Exception:
-                log.exception("the fresh core did not take over")  # if it has died, another one follows
+                log.exception("the fresh core did not take over")  # another one follows
+                fresh = self._router.serving
+                if not fresh.client.resources.engine_dead:
+                    self._router.detach(fresh)
+                    await self._booter.retire(fresh)
 
 
 _STEP_TOTALS = TypeAdapter(StepTotals)

@@ -26,6 +26,7 @@ class LiveRequest:
         generated: every output token that was handed to the front end.
         replays: how often it was moved.
         moved_s: last output before the latest move, until the first output after it; else None.
+        deaths: cores that died with it since its latest output.
     """
 
     request: Any
@@ -38,6 +39,7 @@ class LiveRequest:
     cached_prompt_tokens: int = 0
     replays: int = 0
     moved_s: float | None = None
+    deaths: int = 0
 
     @property
     def prompt_tokens(self) -> int:
@@ -116,7 +118,7 @@ class Ledger:
             if live.last_output_s is not None:  # a stream that had begun
                 self._stalls.append(now_s - live.moved_s)
             live.moved_s = None
-        live.last_output_s = now_s
+        live.last_output_s, live.deaths = now_s, 0
 
     def finish(self, request_id: str, reason: FinishReason) -> LiveRequest | None:
         """End a request that the front end gave up, or that could not be saved."""

@@ -19,6 +19,14 @@ def generated_tokens(sampling_params: Any) -> Sequence[int]:
     return extra.get(GENERATED, ()) if extra else ()
 
 
+def without_generated_tokens(sampling_params: Any) -> Any:
+    """A client's own parameters, which bring no tokens along: whatever it sends as `vllm_xargs` is in there as well."""
+    extra = getattr(sampling_params, "extra_args", None)
+    if extra and GENERATED in extra:
+        sampling_params.extra_args = {name: value for name, value in extra.items() if name != GENERATED}
+    return sampling_params
+
+
 def with_generated_tokens(sampling_params: Any, tokens: Sequence[int]) -> Any:
     """A copy of the parameters that brings these output tokens along."""
     resumed = sampling_params.clone()

@@ -23,8 +23,6 @@ from reconfigure_policies.domain.configuration import Configuration, Configurati
 
 log = logging.getLogger("reconfigure.engine_host")
 
-SOCKET = "engine-host.sock"
-
 
 def run(config_path: Path, runtime: Path, initial: Mapping[str, KnobValue]) -> int:
     """Serve until stopped; returns the exit code."""
@@ -54,7 +52,7 @@ async def serve(
     parsed = arguments.parse(arguments.command_line(settings, configuration, model, support.live_switching))
     api = arguments.api_server()
     address, listening = arguments.open_socket(parsed)
-    runner = await private_socket.serve(host, runtime / SOCKET)
+    runner = await private_socket.serve(host, private_socket.socket_path(runtime))
     try:
         core = await host.boot_first(configuration)
         engine = engine_on_router(host, core, parsed)

@@ -34,6 +34,8 @@ GROUP_PATIENCE_S = 2.0  # a stream may wait its turn behind a smaller running ca
 STEP_PATIENCE_S = 0.25  # longer than a step of the old core takes
 SETTLE_LIMIT_S = 60.0
 SILENCE_LIMIT_S = 30.0
+LOOK_EVERY_S = 0.25  # how soon the death of a core is noticed that nothing else would tell of
+RETIRE_GRACE_S = 3.0  # an idle core ends within one
 
 #: Cold knobs that change the numbers a core computes; after them no replay is token-identical.
 NUMERIC_KNOBS = frozenset(
@@ -216,9 +218,9 @@ class Switch:
         """Wait for the streams' first output from the new core; only its silence or death condemns it."""
         limit_s, new.heard_s = time.monotonic() + patience_s, time.monotonic()
         while time.monotonic() < limit_s:
-            if await self._router.ledger.until(lambda: not self._standing(streams), timeout_s=0.25):
+            if await self._router.ledger.until(lambda: not self._standing(streams), LOOK_EVERY_S):
                 return
-            if new.client.resources.engine_dead:
+            if _dead(new):
                 raise TargetNotSettled("the new core died as it took the streams over")
             if time.monotonic() - new.heard_s > SILENCE_LIMIT_S:
                 raise TargetNotSettled(f"the new core took streams over and was silent for {SILENCE_LIMIT_S:.0f} s")
@@ -228,16 +230,30 @@ class Switch:
 
     async def _retire(self, old: Core, staying: list[LiveRequest]) -> None:
         async with self._phase("retire"):
-            if staying:
-                self._say("retire", f"{len(staying)} requests end on the old core")
-                await self._wait_until_ended(staying)
-            self._router.detach(old)
-            await self._booter.retire(old)
+            try:
+                if staying:
+                    self._say("retire", f"{len(staying)} requests end on the old core")
+                    await self._wait_until_ended(staying, old, self._router.serving)
+            finally:
+                self._router.detach(old)
+                await self._booter.retire(old, 0 if _dead(self._router.serving) else RETIRE_GRACE_S)
 
-    async def _wait_until_ended(self, staying: list[LiveRequest]) -> None:
-        if not await self._router.ledger.until(lambda: not self._alive(staying), self._plan.left_s()):
-            # the deadline is here: going on inexactly beats being cut off
-            await self._router.move(self._alive(staying), self._router.serving)
+    async def _wait_until_ended(self, staying: list[LiveRequest], old: Core, new: Core) -> None:
+        """Until the deadline; then, or if the old core dies, what is left goes on inexactly, which beats being cut off.
+
+        If the new core dies, its recovery takes all requests, these included.
+        """
+        limit_s = time.monotonic() + self._plan.left_s()
+        while not _dead(old) and not _dead(new) and time.monotonic() < limit_s:
+            patience_s = min(LOOK_EVERY_S, max(0.0, limit_s - time.monotonic()))
+            if await self._router.ledger.until(lambda: not self._alive(staying), patience_s):
+                return
+        try:
+            if not _dead(new):
+                await self._router.move(self._alive(staying), new)
+        except Exception:
+            if not _dead(new):
+                raise
 
     def _alive(self, requests: list[LiveRequest]) -> list[LiveRequest]:
         return [live for live in requests if self._router.ledger.get(live.request.request_id) is live]
@@ -251,16 +267,18 @@ class Switch:
         try:
             yield
         except Exception as failure:
-            if not new.client.resources.engine_dead:
+            if not _dead(new):
                 raise
             raise TargetDied(self._booter.last_error(since) or "the new core died") from failure
 
     async def _go_back(self, new: Core, old: Core) -> None:
         """The new core did not do: what it had taken over returns to the old one, which has never stopped."""
         self._router.serving = old
-        if not old.client.resources.engine_dead:  # otherwise a recovery follows and takes everything
-            await self._router.move([live for live in self._router.ledger if live.core == new.id], old)
-        await self._abandon(new)
+        try:
+            if not _dead(old):  # otherwise a recovery follows and takes everything
+                await self._router.move([live for live in self._router.ledger if live.core == new.id], old)
+        finally:
+            await self._abandon(new)
 
     async def _abandon(self, core: Core) -> None:
         self._router.detach(core)
@@ -367,6 +385,10 @@ def group_size(streams: int, copied_in_s: float) -> int:
     if not streams or not copied_in_s:
         return LARGEST_GROUP
     return max(1, min(LARGEST_GROUP, round(GROUP_COPY_S * streams / copied_in_s)))
+
+
+def _dead(core: Core) -> bool:
+    return bool(core.client.resources.engine_dead)
 
 
 def _samples(live: LiveRequest) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -53,6 +54,15 @@ def test_another_process_with_its_id_is_left_alone(session):
     assert session.alive
 
 
+def test_what_started_before_a_leader_that_is_gone_is_not_of_its_session(session):
+    """A stale note may name an id that another session has had since, whose leader is gone as well."""
+    os.kill(session.pid, signal.SIGKILL)
+    wait_for(lambda: not session.alive)
+    session.exit_code()
+    assert len(session.pids()) == 1
+    assert HostProcess(session.pid, session.start_ticks + 1000).pids() == []
+
+
 def test_both_outputs_are_appended_to_the_log(tmp_path):
     """Nothing that a host says is lost, and what was there stays."""
     log = tmp_path / "log"
@@ -71,3 +81,14 @@ def test_a_pid_file_names_the_process_again(session, tmp_path):
     for damaged in ("", "12", "[]", '{"pid": null}', '{"pid": 1'):
         (tmp_path / "pid").write_text(damaged)
         assert HostProcess.read(tmp_path / "pid") is None
+
+
+def test_a_pid_file_from_before_the_machine_was_started_names_nobody(session, tmp_path):
+    """Ids and ticks begin anew with each boot; a note of a daemon that wrote no boot is believed."""
+    session.write(tmp_path / "pid")
+    note = json.loads((tmp_path / "pid").read_text())
+    (tmp_path / "pid").write_text(json.dumps({**note, "boot_id": "another"}))
+    assert HostProcess.read(tmp_path / "pid") is None
+    del note["boot_id"]
+    (tmp_path / "pid").write_text(json.dumps(note))
+    assert HostProcess.read(tmp_path / "pid") == session

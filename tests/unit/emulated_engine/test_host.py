@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from reconfigure_daemon import __version__
 from reconfigure_daemon.emulated_engine import tokens
 from reconfigure_daemon.emulated_engine.emulation import BootFailed, Emulation
 from reconfigure_daemon.emulated_engine.live_engine import RECORDS_KEPT
+from reconfigure_daemon.emulated_engine.serving import _stop_on_signals
 from reconfigure_daemon.errors import SettingsInvalid
 from reconfigure_daemon.ports import HostPhase, SwitchMode, SwitchRequest
 from reconfigure_policies.domain.energy import EnergySource
@@ -192,6 +194,40 @@ def test_a_start_that_cannot_be_ends_with_one_line(tmp_path, initial, environ, w
     assert ended.returncode == 1
     (line,) = ended.stderr.splitlines()
     assert words in line
+
+
+async def test_a_signal_in_the_middle_of_a_switch_is_not_lost(host):
+    """The host stops once the switch has ended; a second signal does not wait for that."""
+    loop = asyncio.get_running_loop()
+    _stop_on_signals(host, 5.0)
+    try:
+        started = asyncio.Event()
+        switch = asyncio.create_task(host.switch(to(block_size=32), lambda _: started.set()))
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(5):
+            assert (await switch).outcome == "applied"
+            await host.stopped.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+async def test_a_second_signal_ends_the_host_at_once(host):
+    """Whatever still runs."""
+    loop = asyncio.get_running_loop()
+    _stop_on_signals(host, 60.0)
+    try:
+        async with endless_stream(host):
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(0.01)
+            assert not host.stopped.is_set()
+            os.kill(os.getpid(), signal.SIGINT)
+            async with asyncio.timeout(5):
+                await host.stopped.wait()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 def test_words_read_back_as_the_tokens_they_were():

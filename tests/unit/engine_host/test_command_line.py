@@ -64,3 +64,13 @@ def test_vllm_understands_graph_modes_drafts_and_the_profiler():
     assert parsed.speculative_config["num_speculative_tokens"] == 3
     assert parsed.profiler_config.profiler == "torch"
     assert parsed.profiler_config.torch_profiler_dir.endswith("var/run/profiles")
+
+
+def test_images_are_sent_whole_each_time_as_another_core_knows_none_of_them():
+    """An operator who never switches may have vLLM's cache back; a core that is never replaced live keeps it."""
+    line = command_line()
+    assert arguments.parse(line).mm_processor_cache_gb == 0
+    assert arguments.parse(command_line(arguments={"mm_processor_cache_gb": 2})).mm_processor_cache_gb == 2
+    settings = Settings.model_validate({"space": SPACE})
+    fixed = arguments.command_line(settings, settings.configuration_space().default(), "m", live_switching=False)
+    assert "--mm-processor-cache-gb" not in fixed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconfigure_daemon.engine_host import arguments
-from reconfigure_daemon.engine_host.public_paths import MIDDLEWARE, REFUSED_PATHS, PublicPathsOnly, is_refused
+from reconfigure_daemon.engine_host.public_paths import MIDDLEWARE, REFUSED_PATHS, Door, PublicPathsOnly, is_refused
 from reconfigure_daemon.settings import Settings
 
 
@@ -40,6 +40,29 @@ async def test_what_clients_use_is_passed_on(path):
 async def test_what_is_not_http_is_passed_on():
     """The application's start and end come by the same way."""
     assert await asked("/sleep", kind="lifespan") == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("POST", "/v1/chat/completions", 503), ("GET", "/health", 200), ("GET", "/metrics", 200), ("POST", "/sleep", 404)],
+)
+async def test_a_host_that_stops_takes_no_new_work(method, path, status):
+    """Clients are told so in a sentence, and when to come back; probes and figures are still answered."""
+    door, sent = Door(), []
+    door.close()
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "root_path": ""}
+    await PublicPathsOnly(application, door)(scope, None, send)
+    assert sent[0]["status"] == status
+    if status == 503:
+        assert dict(sent[0]["headers"])[b"retry-after"] == b"10"
+        assert b"is stopping and takes no new requests. Send this one again in 10 seconds." in sent[1]["body"]
 
 
 @pytest.mark.engine
