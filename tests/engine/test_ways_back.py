@@ -10,7 +10,6 @@ import signal
 import aiohttp
 import psutil
 import pytest
-import pytest_asyncio
 
 from reconfigure_daemon.errors import EngineHostFault
 from tests.engine.lora import write_random_adapter
@@ -23,15 +22,10 @@ async def streams(host, count=4, tokens=250):
     return await asyncio.gather(*(completion(host, prompt_of(i), tokens) for i in range(count)))
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def expected(host):
-    """What comes if nothing happens, whatever the block size."""
-    return await streams(host)
-
-
 @pytest.mark.parametrize("mode", ["overlapped", "sequential"])
-async def test_a_target_without_memory_is_undone(host, expected, mode):
+async def test_a_target_without_memory_is_undone(host, mode):
     """vLLM's own last error is in the outcome, the streams end as ever, and the old setting is in force."""
+    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     report = await host.switch(kv_cache_memory_bytes=2**50, mode=mode)
@@ -43,8 +37,9 @@ async def test_a_target_without_memory_is_undone(host, expected, mode):
     assert (state.phase, state.target["kv_cache_memory_bytes"], state.lost_requests) == ("serving", 2**29, 0)
 
 
-async def test_a_target_that_hangs_is_undone_at_its_deadline(host, expected):
+async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
     """Nothing of it is left behind, and the old core has served all along."""
+    expected = await streams(host)
     before = {p.pid for p in host.cores()}
     running = asyncio.create_task(streams(host))
 
@@ -66,9 +61,10 @@ async def test_a_target_that_hangs_is_undone_at_its_deadline(host, expected):
 @pytest.mark.parametrize(("mode", "moment"), [
     ("overlapped", "warm_up"), ("sequential", "warm_up"), ("sequential", "settle"),
 ])  # fmt: skip
-async def test_a_target_that_dies_once_it_has_booted_is_undone(host, expected, mode, moment):
+async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, moment):
     """Whether it fails at its first request or with its first streams: the old configuration serves them on."""
     await completion(host, prompt_of(0), 4, model="adapter")  # which the target is given before its first request
+    expected = await streams(host)
     state = await host.state()
     before = {p.pid for p in host.cores()}
     target = 64 if state.enforced["block_size"] == 32 else 32
@@ -93,8 +89,9 @@ async def test_a_target_that_dies_once_it_has_booted_is_undone(host, expected, m
     assert (after.phase, after.target, after.lost_requests) == ("serving", state.target, 0)
 
 
-async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(host, expected):
+async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(host):
     """The command is told so, and the streams come through as they do from any death."""
+    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     (core,) = host.cores()
@@ -110,8 +107,9 @@ async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(hos
 
 
 @pytest.mark.parametrize("moment", ["serving", "boot", "pre_copy"])
-async def test_a_killed_core_costs_its_streams_a_pause(host, expected, moment):
+async def test_a_killed_core_costs_its_streams_a_pause(host, moment):
     """Killed while it serves, or while a switch is under way: every stream is complete and unchanged."""
+    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     state = await host.state()

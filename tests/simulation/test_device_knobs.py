@@ -231,5 +231,6 @@ def _with_clock(mhz):
     from tests.simulation.cards import SETTINGS
 
     plain = SETTINGS.model_dump(mode="json")
-    plain["space"]["gpu_clock_mhz"]["values"].append(mhz)
+    clocks = plain["space"]["gpu_clock_mhz"]
+    clocks["values"] = sorted([*clocks["values"], mhz])
     return Settings.model_validate(plain)

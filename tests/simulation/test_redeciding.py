@@ -80,10 +80,10 @@ async def traffic(host, rate_rps, prompt=500, output=60):
         await asyncio.gather(sender, *requests, return_exceptions=True)
 
 
-def told_by(story, directory, forecasts, rate_rps=3):
+def told_by(story, directory, forecasts, rate_rps=3, settings=SETTINGS):
     async def whole():
-        launcher = InProcessLauncher(SETTINGS)
-        async with Controller.running(directory, launcher, SETTINGS, forecasts) as controller:
+        launcher = InProcessLauncher(settings)
+        async with Controller.running(directory, launcher, settings, forecasts) as controller:
             await controller.serving()
             async with traffic(launcher.host, rate_rps):
                 told = await story(controller, launcher)
@@ -290,3 +290,20 @@ def test_what_was_being_worked_out_under_another_objective_is_not_done(tmp_path)
         return [r.decision.kind for r in await planned(controller)]
 
     assert DecisionKind.REDEPLOY not in told_by(story, tmp_path, forecasts)
+
+
+def test_what_is_reserved_for_the_night_is_left_with_it(tmp_path):
+    """One GPU is for energy alone here, although it is forecast to serve as much: by day there are two."""
+    given = SETTINGS.model_dump(mode="json", exclude_unset=True)
+    given["space"]["tensor_parallel_size"]["reserved"] = {"energy": [1]}
+
+    async def story(controller, _):
+        await asyncio.sleep(300)
+        night = controller.loop.target["tensor_parallel_size"]
+        await controller.submit("objective", objective=Objective.THROUGHPUT)
+        day = controller.loop.target["tensor_parallel_size"]
+        await asyncio.sleep(1800)
+        return night, day, controller.loop.target["tensor_parallel_size"]
+
+    settings = Settings.model_validate(given)
+    assert told_by(story, tmp_path, Forecasts(), settings=settings) == (1, 2, 2)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconfigure_daemon.durations import format_duration
 from reconfigure_daemon.schedules import Schedule
-from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, misspelt_hot_knob, values_faults
+from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, HOT_KNOBS, misspelt_hot_knob, values_faults
 from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
 from reconfigure_policies.decision.governor import CLOCK
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
@@ -61,6 +61,21 @@ def _knob(name: str, knob: KnobSettings) -> Iterator[Contradiction]:
         yield ("space", name, "values", index), text
     if knob.default is not None and not _allows(knob, knob.default):
         yield ("space", name, "default"), _outside(knob.default, knob) + "; choose one of them or add it to values"
+    yield from _reserved(name, knob)
+
+
+def _reserved(name: str, knob: KnobSettings) -> Iterator[Contradiction]:
+    """A fresh engine starts with the default whatever the objective, and hot knobs are the governor's to move."""
+    for objective, values in knob.reserved.items():
+        at = ("space", name, "reserved", objective.value)
+        default = knob.values[0] if knob.default is None else knob.default
+        for index, value in enumerate(values):
+            if not _allows(knob, value):
+                yield (*at, index), _outside(value, knob) + "; choose one of them or add it to values"
+            elif value == default:
+                yield (*at, index), f"found {format_value(value)}, which is the default; reserve another or change that"
+        if name in HOT_KNOBS or name in DEVICE_KNOBS:
+            yield at, f"{name} moves inside the running core; only values of knobs that need a new one are reserved"
 
 
 def _largest(settings: Settings) -> Iterator[Contradiction]:
@@ -88,6 +103,9 @@ def _objectives(settings: Settings) -> Iterator[Contradiction]:
                 yield at, f"there is no knob {name!r} in the space; {hint}"
             elif not _allows(knob, value):
                 yield at, _outside(value, knob) + f"; choose one of them or add it to space.{name}.values"
+            elif owners := [o for of, own in knob.owners() if of == value and objective not in own for o in own]:
+                reserved = f"found {format_value(value)}, which space.{name}.reserved keeps for {', '.join(owners)}"
+                yield at, f"{reserved}; choose another, or add it there for {objective}"
 
 
 def _schedules(settings: Settings) -> Iterator[Contradiction]:

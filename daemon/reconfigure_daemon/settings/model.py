@@ -80,10 +80,16 @@ class EngineSettings(Section):
 
 
 class KnobSettings(Section):
-    """The values of one knob, in order, and the one to start with (the first if it is not named)."""
+    """The values of one knob, in order; which one to start with (the first if none is named); which are not for all."""
 
     values: Annotated[list[Value], Field(min_length=1)]
     default: Value | None = None
+    reserved: dict[Objective, Annotated[list[Value], Field(min_length=1)]] = {}  # no other objective may choose these
+
+    def owners(self) -> tuple[tuple[KnobValue, frozenset[str]], ...]:
+        """The reserved values, each with the objectives that may choose it."""
+        by_value = {value: frozenset(o for o, own in self.reserved.items() if value in own) for value in self.values}
+        return tuple((value, objectives) for value, objectives in by_value.items() if objectives)
 
 
 class ConstraintSettings(Section):
@@ -264,7 +270,7 @@ class Settings(Section):
             unit, description = hot.get(name, ("", f"vLLM's --{name.replace('_', '-')}"))
             default = given.values[0] if given.default is None else given.default
             tier = Tier.HOT if name in hot else Tier.COLD
-            knobs.append(Knob(name, tier, tuple(given.values), default, unit, description))
+            knobs.append(Knob(name, tier, tuple(given.values), default, unit, description, given.owners()))
         return ConfigurationSpace(tuple(knobs), constraints_of(self))
 
     def engine_space(self) -> ConfigurationSpace:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
 from reconfigure_policies.decision.objectives import expectation
-from reconfigure_policies.decision.pareto import rank
+from reconfigure_policies.decision.pareto import open_to_objective, rank
 from reconfigure_policies.decision.standing_objectives import has_ended
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
@@ -33,8 +33,8 @@ def decide(
 ) -> Decision:
     """The decision that carries out an intent: `keep`, `adjust` (hot) or `redeploy` (cold).
 
-    An objective takes the best candidate that is forecast to hold the SLO, and the configuration that `config.yaml`
-    names for it where nothing was learned or none would hold it.
+    An objective takes the best candidate that is forecast to hold the SLO and is not reserved for others, and the
+    configuration that `config.yaml` names for it where nothing was learned or none would hold it.
 
     Pausing stops what the daemon does by itself. An intent is the operator's own word and is carried out all the
     same; its reason says that the daemon is paused.
@@ -52,6 +52,9 @@ def decide(
     """
     if intent.kind in (IntentKind.PAUSE, IntentKind.RESUME):
         return _only_noted(intent, snapshot, space)
+    if intent.kind is IntentKind.OBJECTIVE and intent.objective is not None:
+        open_to_it = open_to_objective(replace(snapshot, objective=intent.objective), space)
+        snapshot = replace(open_to_it, objective=snapshot.objective)
     chosen = _learned(intent, snapshot, terms or DecisionTerms(), trusts)
     changes, purpose = _wanted(intent, snapshot, space) if chosen is None else (chosen[0].configuration, chosen[1])
     move = move_between(space, snapshot.enforced, {**snapshot.draining, **changes})

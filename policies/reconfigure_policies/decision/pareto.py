@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconfigure_policies.decision.objectives import log_cost
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.terms import DecisionTerms
-from reconfigure_policies.domain.configuration import Configuration
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.decision import Snapshot
 from reconfigure_policies.domain.forecast import Forecast
 
@@ -66,6 +66,15 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
         if eligible:
             return Ranking(tuple(sorted(eligible, key=lambda each: _order(each, snapshot.enforced))))
     return Ranking((), _refusal([each for each in candidates if isinstance(each, _Unfit)]))
+
+
+def open_to_objective(snapshot: Snapshot, space: ConfigurationSpace) -> Snapshot:
+    """The snapshot without forecasts of what is reserved for other objectives than the one in force."""
+    return replace(
+        snapshot,
+        forecasts=tuple(f for f in snapshot.forecasts if space.is_open_to(f.configuration, snapshot.objective)),
+        strained=tuple(f for f in snapshot.strained if space.is_open_to(f.configuration, snapshot.objective)),
+    )
 
 
 def strained_by_configuration(snapshot: Snapshot) -> Mapping[Configuration, Forecast]:

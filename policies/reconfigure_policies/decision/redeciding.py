@@ -11,7 +11,7 @@ from reconfigure_policies.decision.exploring import explore
 from reconfigure_policies.decision.guardrails import Move, completed, move_between
 from reconfigure_policies.decision.objectives import expectation, log_cost, saving
 from reconfigure_policies.decision.own_changes import why_no_redeploy
-from reconfigure_policies.decision.pareto import Ranked, Ranking, rank, strained_by_configuration
+from reconfigure_policies.decision.pareto import Ranked, Ranking, open_to_objective, rank, strained_by_configuration
 from reconfigure_policies.decision.paying import SwitchCost, judge, switch_cost
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.terms import DecisionTerms
@@ -39,7 +39,8 @@ def redecide(
         own: what the daemon changed so far.
         past: cold switches that were measured.
     """
-    return _Question(occasion, snapshot, space, terms, own, switch_cost(past, terms)).answer()
+    seen = open_to_objective(snapshot, space)
+    return _Question(occasion, seen, space, terms, own, switch_cost(past, terms)).answer()
 
 
 def after_canary_decision(
@@ -115,13 +116,15 @@ class _Question:
 
     @cached_property
     def present(self) -> Forecast | None:
-        """Of what is enforced; None where constraints rule it out, so that nobody forecast it."""
+        """Of what is enforced; None where it may not be: constraints rule it out, or it is reserved for others."""
         effective = self.space.effective(self.enforced)
         return next((each for each in self.snapshot.forecasts if each.configuration == effective), None)
 
     @cached_property
     def broken_now(self) -> str | None:
         """The limit that what is enforced would not hold; None while it holds."""
+        if not self.space.is_open_to(self.enforced, self.snapshot.objective):
+            return f"what is enforced is reserved for other objectives than {self.snapshot.objective}"
         if self.present is None:
             return "what is enforced is outside the space"
         return broken_limit(strained_by_configuration(self.snapshot)[self.present.configuration], self.snapshot.slo)

@@ -73,6 +73,7 @@ class Knob:
         default: the value at start; one of `values`.
         unit: base unit of the value, or "" where it has none.
         description: one sentence for `reconfigure apply --help` and the reference.
+        reserved: values that only some objectives may choose, each with their names.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Knob:
     default: KnobValue
     unit: str = ""
     description: str = ""
+    reserved: tuple[tuple[KnobValue, frozenset[str]], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.values:
@@ -94,6 +96,10 @@ class Knob:
     def allows(self, value: KnobValue) -> bool:
         """Whether the value is one of the knob's, of the same kind (`1` is not `True`)."""
         return any(value == v and isinstance(value, bool) == isinstance(v, bool) for v in self.values)
+
+    def is_open_to(self, value: KnobValue, objective: str) -> bool:
+        """Whether an objective may choose a value: it is reserved for nobody, or for this one too."""
+        return all(objective in objectives for of, objectives in self.reserved if of == value)
 
 
 class ConfigurationOutsideSpace(ValueError):
@@ -140,6 +146,12 @@ class ConfigurationSpace:
     def without(self, names: Collection[str]) -> ConfigurationSpace:
         """The space that is left when some knobs cannot be moved."""
         return ConfigurationSpace(tuple(knob for knob in self.knobs if knob.name not in names), self.constraints)
+
+    def is_open_to(self, configuration: Mapping[str, KnobValue], objective: str) -> bool:
+        """Whether an objective may choose a full or partial assignment: see `Knob.is_open_to`."""
+        return all(
+            knob.is_open_to(configuration[knob.name], objective) for knob in self.knobs if knob.name in configuration
+        )
 
     def default(self) -> Configuration:
         """The configuration in which every knob has its default."""

@@ -47,6 +47,14 @@ def test_without_a_budget_nothing_is_tried():
         assert decided(snapshot(unsure()), own, terms).kind is DecisionKind.KEEP
 
 
+def test_what_is_reserved_for_another_objective_is_not_tried():
+    """It may save much, and would be another objective's."""
+    knobs = [replace(k, reserved=((32, frozenset({"throughput"})),)) if k.name == "block_size" else k
+             for k in SPACE.knobs]  # fmt: skip
+    decision = redecide("the canary ended", snapshot(unsure()), replace(SPACE, knobs=tuple(knobs)), TERMS, RICH, PAST)
+    assert decision.kind is DecisionKind.KEEP
+
+
 def test_without_headroom_nothing_is_tried():
     """At eighty percent of a limit there is none to spare."""
     assert decided(snapshot(unsure(tpot_s=0.04))).kind is DecisionKind.KEEP

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -198,6 +200,20 @@ def test_an_objective_takes_the_best_that_is_forecast_to_hold_the_slo():
         "per output token"
     ) in decision.reason
     assert decision.expected["energy_per_output_token_j"].median == 0.2
+
+
+def test_an_objective_does_not_take_what_is_reserved_for_another():
+    """However good it would be, and however many are left."""
+    knobs = [replace(k, reserved=((32, frozenset({"energy"})),)) if k.name == "block_size" else k
+             for k in learned.SPACE.knobs]  # fmt: skip
+    space = replace(learned.SPACE, knobs=tuple(knobs))
+    seen = learned.snapshot(learned.forecasts_with(block_32={"energy_j": 0.2, "tps": 9000.0}))
+    taken = {
+        objective: decide(intent(IntentKind.OBJECTIVE, objective=objective), seen, space) for objective in Objective
+    }
+    assert taken[Objective.ENERGY].target == learned.block(32)
+    assert taken[Objective.THROUGHPUT].target["block_size"] != 32
+    assert "the best of 8 candidates" in taken[Objective.THROUGHPUT].reason
 
 
 def test_an_objective_without_forecasts_takes_its_name_and_says_so():

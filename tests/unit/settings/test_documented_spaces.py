@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reconfigure_daemon.settings import load_settings
+from reconfigure_daemon.settings import Settings, load_settings
+from reconfigure_policies.domain.objective import Objective
 
 GUIDE = Path(__file__).parents[3] / "docs" / "guide" / "space.md"
 SPACES = re.findall(r"```yaml\n(.*?)```", GUIDE.read_text(encoding="utf-8"), re.DOTALL)
@@ -39,19 +40,27 @@ BLOCKS = [
 @pytest.mark.parametrize(("page", "text"), BLOCKS, ids=[page for page, _ in BLOCKS])
 def test_a_documented_block_is_valid_in_the_shipped_file(tmp_path, page, text):
     """What a page tells to write passes `config check`, where the rest is as shipped and what the page said before."""
-    settings = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
     earlier = [block for of, block in BLOCKS if of == page]
-    for block in earlier[: earlier.index(text) + 1]:
+    shipped_with(tmp_path, earlier[: earlier.index(text) + 1])
+
+
+def shipped_with(folder: Path, blocks: list[str]) -> Settings:
+    """The shipped file with these blocks in their keys' place."""
+    settings = yaml.safe_load((PROJECT / "config.yaml").read_text(encoding="utf-8"))
+    for block in blocks:
         merge(settings, yaml.safe_load(block))
-    path = tmp_path / "config.yaml"
+    path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    load_settings(path, {})
+    return load_settings(path, {})
 
 
-def test_fp8_by_night_stays_with_the_night():
-    """A daemon that decides by itself may take any candidate for any objective."""
-    (block,) = [yaml.safe_load(text) for page, text in BLOCKS if page == "howto/night-mode.md" and "fp8" in text]
-    assert block["decision"] == {"enabled": False}
+def test_fp8_by_night_stays_with_the_night(tmp_path):
+    """A daemon that decides by itself takes it for no other objective than the night's."""
+    settings = shipped_with(tmp_path, [text for page, text in BLOCKS if page == "howto/night-mode.md"])
+    space, fp8 = settings.configuration_space(), settings.named_configurations()[Objective.ENERGY]
+    assert [each for each in Objective if space.is_open_to(fp8, each)] == [Objective.ENERGY]
+    for name in ("quantization", "kv_cache_dtype"):
+        assert not space.is_open_to({name: "fp8"}, Objective.THROUGHPUT)
 
 
 def merge(settings: dict, block: dict) -> None:

@@ -128,6 +128,22 @@ SPACE_FAULTS = [
         "max_num_seqs.defualt: found an unknown key",
         "did you mean 'default'?",
     ),
+    (
+        "quantization: {values: [none, fp8], reserved: {energy: [fp4]}}",
+        "quantization.reserved.energy[0]: found fp4",
+        "allowed: none, fp8",
+    ),
+    (
+        "quantization: {values: [none, fp8], reserved: {energy: [none]}}",
+        "quantization.reserved.energy[0]: found none, which is the default",
+        "reserve another",
+    ),
+    ("quantization: {values: [none, fp8], reserved: {greed: [fp8]}}", "quantization.reserved.greed: found", "energy"),
+    (
+        "max_num_seqs: {values: [1, 2], reserved: {energy: [2]}}",
+        "max_num_seqs.reserved.energy: max_num_seqs moves inside the running core",
+        "knobs that need a new one",
+    ),
     ("max_num_seqs: 64", "max_num_seqs: found 64", "a block of keys"),
     ("max_num_seq: {values: [1]}", "max_num_seq: there is no knob", "did you mean 'max_num_seqs'?"),
     ("Max: {values: [1]}", "Max: found the name 'Max'", "lower-case"),
@@ -152,6 +168,19 @@ def test_a_knob_is_checked_before_any_engine_starts(config, knob, found, remedy)
     (fault,) = faults_of(config(f"space:\n  block_size: {{values: [16]}}\n  {knob}\n"))
     assert fault.startswith(f"3: space.{found}")
     assert remedy in fault
+
+
+def test_what_is_reserved_is_no_other_objectives(config):
+    """Named by its own objective it is fine; by another one it is a fault at that line."""
+    space = "space:\n  quantization: {values: [none, fp8], reserved: {energy: [fp8], balanced: [fp8]}}\n"
+    settings = load_settings(config(space + "objectives: {energy: {quantization: fp8}}"), {})
+    named, found = settings.named_configurations(), settings.configuration_space()
+    assert found.is_open_to(named[Objective.ENERGY], Objective.BALANCED)
+    assert not found.is_open_to(named[Objective.ENERGY], Objective.THROUGHPUT)
+    assert found.is_open_to(found.default(), Objective.THROUGHPUT)
+    (fault,) = faults_of(config(space + "objectives:\n  throughput: {quantization: fp8}"))
+    assert fault.startswith("4: objectives.throughput.quantization: found fp8, which space.quantization.reserved keeps")
+    assert "add it there for throughput" in fault
 
 
 def test_a_token_budget_below_the_running_cap_is_refused(config):
