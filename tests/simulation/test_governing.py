@@ -86,6 +86,16 @@ async def paced(controller, within_s=90):
     raise AssertionError(f"nothing was slowed down within {within_s} s")
 
 
+async def left_paced(directory):
+    """The engine that a controller leaves behind when it ends while the governor has slowed it down."""
+    launcher = InProcessLauncher(SETTINGS)
+    async with Controller.running(directory, launcher, SETTINGS) as controller:
+        await controller.serving()
+        async with traffic(launcher.host, 5):
+            await paced(controller)
+    return launcher
+
+
 async def by_itself(controller):
     """What the daemon decided alone, beside finding its engine."""
     return [r for r in await controller.history() if r.decision.intent is None and "Keep what" not in r.decision.reason]
@@ -238,11 +248,7 @@ def test_the_next_controller_knows_what_was_asked_for(tmp_path):
     """A controller that finds the engine paced takes the pace for the governor's, not for an operator's."""
 
     async def whole():
-        launcher = InProcessLauncher(SETTINGS)
-        async with Controller.running(tmp_path, launcher, SETTINGS) as controller:
-            await controller.serving()
-            async with traffic(launcher.host, 5):
-                await paced(controller)
+        launcher = await left_paced(tmp_path)
         async with Controller.running(tmp_path, launcher, SETTINGS) as controller:
             await controller.serving()
             await asyncio.sleep(2)
@@ -415,11 +421,7 @@ def test_the_next_controller_may_have_another_space(tmp_path, changes):
     second = _space_of(SETTINGS, **changes)
 
     async def whole():
-        launcher = InProcessLauncher(SETTINGS)
-        async with Controller.running(tmp_path, launcher, SETTINGS) as controller:
-            await controller.serving()
-            async with traffic(launcher.host, 5):
-                await paced(controller)
+        launcher = await left_paced(tmp_path)
         async with Controller.running(tmp_path, launcher, second) as controller:
             await controller.serving()
             async with traffic(launcher.host, 5):
