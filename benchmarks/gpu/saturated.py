@@ -6,11 +6,10 @@
 All requests arrive at once, with the lengths of Azure's conversations; output tokens count from the moment when a fifth
 of them has come until four fifths have, or until the last request has its first token, if that is earlier: from then on
 no prompt is left, and decoding alone is faster than serving. A queue that is too short for such a stretch is refused.
-The arms take turns, in alternating order. Both
-servers stand on the card; the one that has nothing to do takes no time from the other. What the throughput objective
-may use beyond stock's arguments is named by `--with`: an operator's space decides that as well. The second command cuts
-prompts so short that a step is over on the GPU before the host has launched its kernels one by one; its result has a
-name of its own.
+The arms take turns, in alternating order. Both servers stand on the card; the one that has nothing to do takes no time
+from the other. What the throughput objective may use beyond stock's arguments is named by `--with`: an operator's space
+decides that as well. The second command cuts prompts so short that a step is over on the GPU before the host has
+launched its kernels one by one; its result has a name of its own.
 """
 
 from __future__ import annotations

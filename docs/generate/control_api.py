@@ -15,6 +15,7 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from docs.generate.settings import bounds_of
 from reconfigure_daemon.control_api import Controller, openapi, serve
 from reconfigure_daemon.control_api.learning_messages import TrialLine, TrialsHeader
 
@@ -30,12 +31,6 @@ programs."""
 
 #: A type of JSON in words.
 _TYPES = {"boolean": "true or false", "integer": "whole number", "number": "number", "string": "text", "null": "null"}
-_BOUNDS = {
-    "minimum": "at least",
-    "exclusiveMinimum": "more than",
-    "maximum": "at most",
-    "exclusiveMaximum": "less than",
-}
 
 #: What the union of everything that a knob may be reads like.
 _KNOB_VALUE = "true or false or whole number or number or text"
@@ -127,8 +122,7 @@ def _kind(schema: Schema) -> str:
     if schema.get("type") == "object":
         values = schema.get("additionalProperties")
         return f"object of {_kind(values)}" if isinstance(values, dict) else "object"
-    bounds = [f"{words} {schema[name]:g}" for name, words in _BOUNDS.items() if name in schema]
-    return ", ".join([_TYPES.get(schema.get("type", ""), "anything"), *bounds])
+    return ", ".join([_TYPES.get(schema.get("type", ""), "anything"), *bounds_of(schema)])
 
 
 def _docstring(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -103,8 +103,12 @@ def _words(schema: dict[str, Any]) -> list[str]:
     if "enum" in schema or "const" in schema:
         return [", ".join(f"`{format_value(value)}`" for value in schema.get("enum", [schema.get("const")]))]
     words = _TYPES.get(schema.get("type", ""), "")
-    bounds = [f"{text} {schema[name]:g}" for name, text in _BOUNDS.items() if name in schema]
-    return [", ".join(filter(None, [words, *bounds]))] if words else []
+    return [", ".join(filter(None, [words, *bounds_of(schema)]))] if words else []
+
+
+def bounds_of(schema: Mapping[str, Any]) -> list[str]:
+    """What a number of a JSON schema may be, in words."""
+    return [f"{text} {schema[name]:g}" for name, text in _BOUNDS.items() if name in schema]
 
 
 def _default(field: FieldInfo) -> str:

@@ -70,6 +70,8 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
 
 def open_to_objective(snapshot: Snapshot, space: ConfigurationSpace) -> Snapshot:
     """The snapshot without forecasts of what is reserved for other objectives than the one in force."""
+    if not any(knob.reserved for knob in space.knobs):  # thousands of candidates need not be looked through
+        return snapshot
     return replace(
         snapshot,
         forecasts=tuple(f for f in snapshot.forecasts if space.is_open_to(f.configuration, snapshot.objective)),

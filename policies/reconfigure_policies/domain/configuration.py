@@ -149,9 +149,8 @@ class ConfigurationSpace:
 
     def is_open_to(self, configuration: Mapping[str, KnobValue], objective: str) -> bool:
         """Whether an objective may choose a full or partial assignment: see `Knob.is_open_to`."""
-        return all(
-            knob.is_open_to(configuration[knob.name], objective) for knob in self.knobs if knob.name in configuration
-        )
+        reserving = (knob for knob in self.knobs if knob.reserved and knob.name in configuration)
+        return all(knob.is_open_to(configuration[knob.name], objective) for knob in reserving)
 
     def default(self) -> Configuration:
         """The configuration in which every knob has its default."""

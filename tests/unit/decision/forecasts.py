@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
@@ -48,6 +50,14 @@ def block(size, **knobs):
 def forecasts_with(**by_block):
     """All of the space at 0.3 J, but for blocks named like `block_32=dict(energy_j=0.2)`."""
     return tuple(forecast(each, **by_block.get(f"block_{each['block_size']}", {})) for each in CANDIDATES)
+
+
+def reserved_for(block_size, objective):
+    """The space, in which only this objective may choose a block size."""
+    owners = ((block_size, frozenset({objective})),)
+    return replace(
+        SPACE, knobs=tuple(replace(k, reserved=owners) if k.name == "block_size" else k for k in SPACE.knobs)
+    )
 
 
 def snapshot(forecasts=(), **facts):

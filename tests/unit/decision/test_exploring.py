@@ -13,7 +13,19 @@ from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.slow_loop import answer
 from reconfigure_policies.domain.decision import DecisionKind
 from reconfigure_policies.domain.history import OwnChanges
-from tests.unit.decision.forecasts import CANDIDATES, NOW, PAST, SLO, SNAPSHOTS, SPACE, block, forecast, snapshot
+from reconfigure_policies.domain.objective import Objective
+from tests.unit.decision.forecasts import (
+    CANDIDATES,
+    NOW,
+    PAST,
+    SLO,
+    SNAPSHOTS,
+    SPACE,
+    block,
+    forecast,
+    reserved_for,
+    snapshot,
+)
 
 TERMS = DecisionTerms(exploration_share=0.05)
 RICH = OwnChanges(used_j=1e8)
@@ -49,9 +61,8 @@ def test_without_a_budget_nothing_is_tried():
 
 def test_what_is_reserved_for_another_objective_is_not_tried():
     """It may save much, and would be another objective's."""
-    knobs = [replace(k, reserved=((32, frozenset({"throughput"})),)) if k.name == "block_size" else k
-             for k in SPACE.knobs]  # fmt: skip
-    decision = redecide("the canary ended", snapshot(unsure()), replace(SPACE, knobs=tuple(knobs)), TERMS, RICH, PAST)
+    space = reserved_for(32, Objective.THROUGHPUT)
+    decision = redecide("the canary ended", snapshot(unsure()), space, TERMS, RICH, PAST)
     assert decision.kind is DecisionKind.KEEP
 
 

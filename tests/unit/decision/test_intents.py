@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,9 +202,7 @@ def test_an_objective_takes_the_best_that_is_forecast_to_hold_the_slo():
 
 def test_an_objective_does_not_take_what_is_reserved_for_another():
     """However good it would be, and however many are left."""
-    knobs = [replace(k, reserved=((32, frozenset({"energy"})),)) if k.name == "block_size" else k
-             for k in learned.SPACE.knobs]  # fmt: skip
-    space = replace(learned.SPACE, knobs=tuple(knobs))
+    space = learned.reserved_for(32, Objective.ENERGY)
     seen = learned.snapshot(learned.forecasts_with(block_32={"energy_j": 0.2, "tps": 9000.0}))
     taken = {
         objective: decide(intent(IntentKind.OBJECTIVE, objective=objective), seen, space) for objective in Objective

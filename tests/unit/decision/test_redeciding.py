@@ -26,6 +26,7 @@ from tests.unit.decision.forecasts import (
     block,
     forecast,
     forecasts_with,
+    reserved_for,
     snapshot,
 )
 
@@ -112,17 +113,11 @@ def test_what_saves_too_little_is_left_alone(forecasts, least):
     assert 1 - then / now.energy_per_output_token_j.median >= least - 1e-9
 
 
-def reserved_for(*objectives):
-    """The space, in which only these may choose block_size 64."""
-    knobs = [replace(k, reserved=((64, frozenset(objectives)),)) if k.name == "block_size" else k for k in SPACE.knobs]
-    return replace(SPACE, knobs=tuple(knobs))
-
-
 def test_what_is_reserved_for_another_objective_is_not_chosen():
     """However much it would save; the next best is."""
     seen = snapshot(forecasts_with(block_64={"energy_j": 0.1}, block_32={"energy_j": 0.15}))
     ours, others = (
-        redecide("the workload shifted", seen, reserved_for(each), TERMS, OwnChanges(), PAST)
+        redecide("the workload shifted", seen, reserved_for(64, each), TERMS, OwnChanges(), PAST)
         for each in (Objective.ENERGY, Objective.THROUGHPUT)
     )
     assert (ours.cold, others.cold) == ({"block_size": 64}, {"block_size": 32})
@@ -132,7 +127,7 @@ def test_what_is_reserved_for_another_objective_is_left():
     """Though it is the best by far, and although it was redeployed only now."""
     seen = snapshot(forecasts_with(block_64={"energy_j": 0.1}), enforced=block(64))
     own = OwnChanges(redeploys_at=(NOW - 1,))
-    decision = redecide("an objective ended", seen, reserved_for(Objective.THROUGHPUT), TERMS, own, PAST)
+    decision = redecide("an objective ended", seen, reserved_for(64, Objective.THROUGHPUT), TERMS, own, PAST)
     assert decision.kind is DecisionKind.REDEPLOY
     assert decision.cold["block_size"] != 64
     assert "what is enforced is reserved for other objectives than energy" in decision.reason
