@@ -1,21 +1,23 @@
 """A load that swings tenfold within minutes on several GPUs: the daemon chooses how many of them serve, and paces them.
 
-    python -m benchmarks.gpu.parallel_swing [--gpus 4] [--low 2.5] [--times 10] [--length 480] [--tpot 0.05] [--quick]
+    python -m benchmarks.gpu.parallel_swing [--gpus 4] [--low 2.5] [--times 10] [--length 480] [--tpot 0.05]
+        [--rounds 3] [--add-to FILE ...] [--quick]
 
 Stock `vllm serve` spreads the model over all GPUs and keeps it there. The daemon begins like that, learns in a few
 trials what one GPU and all of them can do at the low and at the high rate, and is then left alone under the energy
 objective: its slow loop moves between one GPU and all, its governor paces. Arrivals are random at a rate that is low
 for a quarter of the time, climbs for a quarter, stays high for an eighth, falls for a quarter and is low again; their
-lengths are those of Azure's conversations. The arms come one after the other, so that a GPU which an arm does not use
-holds nothing; the joules of all GPUs count in both, idle ones included. Trials and boots come before and do not count,
-switches do.
+lengths are those of Azure's conversations. The arms come one after the other, in an order that alternates, so that a
+GPU which an arm does not use holds nothing; the joules of all GPUs count in both, idle ones included. Trials and boots
+come before and do not count, switches do. Each round has other arrivals and begins with nothing learned. A round takes
+20 minutes and more: `--add-to` takes the files of earlier ones and counts their rounds, too; with `--rounds 0` it only
+adds up, for which no GPU is needed.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import sys
 import tempfile
@@ -23,8 +25,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from rich.console import Console
@@ -39,17 +42,19 @@ from benchmarks.gpu.server import (
     target_of,
     use_environment,
 )
-from benchmarks.harness import command
+from benchmarks.harness import command, earlier_parts
 from benchmarks.harness.closed_loop import tune
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.requests import Span, seen_in
-from benchmarks.harness.rows import Row, at_least, at_most, exactly, shown
+from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_rows, shown
+from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
+from reconfigure_daemon.load_generation.target import Target
 from reconfigure_daemon.tuning import TuneRequest
 
 NAME = "gpu.parallel_swing"
@@ -59,8 +64,11 @@ ATTAINMENT = 0.99
 TARGETS = {4: 0.35}
 TTFT_LIMIT_S = 1.0
 
-#: Room for a core on one GPU beside one on all of them.
-KV_CACHE_BYTES = 24 * 2**30
+#: Room for a core on one GPU beside one on all of them, and on one GPU for what may run at once.
+KV_CACHE_BYTES = 44 * 2**30
+
+#: Arguments that make results of different things.
+ALIKE = ("gpus", "trace", "low", "times", "length", "tpot", "trials")
 
 #: A glance at the whole swing.
 QUICK_LENGTH_S = 60.0
@@ -97,33 +105,128 @@ class Arm:
     seen: Span
     gpus: list[tuple[float, int]]
 
+    @classmethod
+    def of_json(cls, kept: dict[str, Any]) -> Arm:
+        """An arm that an earlier part kept."""
+        return cls(**{**kept, "seen": Span(**kept["seen"]), "gpus": [(at_s, gpus) for at_s, gpus in kept["gpus"]]})
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Both arms under the same arrivals.
+
+    Attributes:
+        stock, daemon: what each got.
+        decisions: of the daemon, from its start on, with their reasons.
+        measured_at: when it ended, ISO 8601.
+    """
+
+    stock: Arm
+    daemon: Arm
+    decisions: list[str]
+    measured_at: str
+
+    @classmethod
+    def of_json(cls, kept: dict[str, Any]) -> Round:
+        """A round that an earlier part kept."""
+        return cls(**{**kept, "stock": Arm.of_json(kept["stock"]), "daemon": Arm.of_json(kept["daemon"])})
+
+
+@dataclass(slots=True)
+class Bench:
+    """What the rounds share.
+
+    Attributes:
+        gpus: that both arms have.
+        rounds: so far.
+    """
+
+    arguments: argparse.Namespace
+    console: Console
+    folder: Path
+    model: str
+    gpus: int
+    energy: EnergyTrack
+    rounds: list[Round]
+
+    async def round(self, number: int) -> Round:
+        """Both arms, the daemon first in rounds of even number."""
+        requests = list(arrivals(self.arguments, self.arguments.seed + number))
+        self.console.print(f"round {number}: {len(requests)} requests in {self.arguments.length:g} s")
+        if number % 2:
+            stock = await self.stock(number, requests)
+            daemon, decisions = await self.daemon(number, requests)
+        else:
+            daemon, decisions = await self.daemon(number, requests)
+            stock = await self.stock(number, requests)
+        return Round(stock, daemon, decisions, datetime.now(UTC).isoformat())
+
+    async def stock(self, number: int, requests: Sequence[PlannedRequest]) -> Arm:
+        """Plain `vllm serve` on all GPUs, from its boot to its end."""
+        engine = self.arguments.engine
+        async with stock_arm(engine, self.model, self.folder, {PARALLEL: self.gpus, **cache()}) as url:
+            self.console.print(f"  stock vLLM serves on {self.gpus} GPUs")
+            await replay_trace(requests[: self.arguments.rehearsal], target_of(engine, url, 3 * number))
+            arm = await swing(self.arguments, target_of(engine, url, 3 * number + 1), requests, self.energy)
+        self.console.print(f"  stock {arm}")
+        self.keep({"stock": asdict(arm)})
+        return arm
+
+    async def daemon(self, number: int, requests: Sequence[PlannedRequest]) -> tuple[Arm, list[str]]:
+        """The daemon, from its boot to its end, and what it decided."""
+        arguments = self.arguments
+        async with Daemon(arguments.engine, self.model, daemon_changes(arguments, self.gpus)) as daemon:
+            self.console.print("  the daemon serves")
+            await learn(daemon, requests, arguments, self.console)
+            target = target_of(arguments.engine, daemon.engine_url, 3 * number + 2)
+            arm = await swing(arguments, target, requests, self.energy, daemon)
+            decisions = [f"{d.kind} by {d.source}: {d.reason}" for d in reversed(await daemon.decisions())]
+        self.console.print(f"  daemon {arm}")
+        self.keep({"daemon": asdict(arm), "decisions": decisions})
+        return arm, decisions
+
+    def keep(self, half: dict[str, Any] | None = None) -> None:
+        """Write the result so far, if that is asked for, with the arm that waits for its other."""
+        findings = findings_of(self.rounds, self.arguments, self.gpus, self.energy.source)
+        findings.details |= {"half": half} if half else {}
+        command.keep(name_of(self.arguments), self.arguments, findings)
+
 
 async def measure(arguments: argparse.Namespace, console: Console) -> command.Findings:
-    """Stock, then the daemon, under the same arrivals."""
+    """All rounds, those of earlier parts before them."""
+    parts = [part_in(path) for path in arguments.add_to]
+    earlier_parts.require_alike(parts, arguments, ALIKE)
+    rounds = [round_ for part in parts for round_ in rounds_in(part["details"])]
+    if arguments.rounds == 0:
+        findings = findings_of(rounds, arguments, arguments.gpus, earlier_parts.one_source(parts))
+        findings.measured = [*parts]
+        return findings
     gpus = gpus_to_use(arguments.gpus) if arguments.engine == "vllm" else arguments.gpus
     use_environment()
     folder = Path(tempfile.mkdtemp(prefix="reconfigure-gpu-"))
     model = model_folder(arguments.engine, folder)
     if arguments.quick:
         arguments.length, arguments.trials = min(arguments.length, QUICK_LENGTH_S), 2
-    requests = list(arrivals(arguments))
-    console.print(f"{len(requests)} requests in {arguments.length:g} s")
     with track_of_gpus() as energy:
-        async with stock_arm(arguments.engine, model, folder, {PARALLEL: gpus, **cache()}) as url:
-            console.print(f"stock vLLM serves on {gpus} GPUs")
-            await replay_trace(requests[: arguments.rehearsal], target_of(arguments.engine, url, 1))
-            stock = await swing(arguments, url, requests, energy)
-        console.print(f"  stock {stock}")
-        keep(arguments, {"stock": asdict(stock)})
-        async with Daemon(arguments.engine, model, daemon_changes(arguments, gpus)) as daemon:
-            console.print("the daemon serves")
-            await learn(daemon, requests, arguments, console)
-            ours = await swing(arguments, daemon.engine_url, requests, energy, daemon)
-            keep(arguments, {"stock": asdict(stock), "daemon": asdict(ours)})
-            reasons = [f"{d.kind} by {d.source}: {d.reason}" for d in reversed(await daemon.decisions())]
-        console.print(f"  daemon {ours}")
-    details = {"stock": asdict(stock), "daemon": asdict(ours), "decisions": reasons}
-    return command.Findings(rows_of(stock, ours, gpus), [f"Energy: {energy.source}, all GPUs in both arms."], details)
+        bench = Bench(arguments, console, folder, model, gpus, energy, rounds)
+        for number in range(len(rounds), len(rounds) + (1 if arguments.quick else arguments.rounds)):
+            rounds.append(await bench.round(number))
+            bench.keep()
+    return findings_of(rounds, arguments, gpus, energy.source)
+
+
+def part_in(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote.
+
+    Raises:
+        RequestInvalid: if there is no such file, or it is no result of this benchmark.
+    """
+    return earlier_parts.part_in(path, NAME, rounds_in)
+
+
+def rounds_in(details: dict[str, Any]) -> list[Round]:
+    """The whole rounds of a result."""
+    return [Round.of_json(kept) for kept in details["rounds"]]
 
 
 def cache() -> dict[str, Any]:
@@ -160,7 +263,7 @@ async def learn(
 
 async def swing(
     arguments: argparse.Namespace,
-    url: str,
+    target: Target,
     requests: Sequence[PlannedRequest],
     energy: EnergyTrack,
     daemon: Daemon | None = None,
@@ -169,7 +272,7 @@ async def swing(
     length_s, began_s = arguments.length, time.monotonic()
     gpus: list[tuple[float, int]] = []
     watching = asyncio.create_task(watch(daemon, began_s, gpus)) if daemon else None
-    run = await replay_trace(requests, target_of(arguments.engine, url, 2 if daemon else 3))
+    run = await replay_trace(requests, target)
     await asyncio.sleep(SETTLING_S)
     if watching is not None:
         watching.cancel()
@@ -192,9 +295,9 @@ async def watch(daemon: Daemon, began_s: float, gpus: list[tuple[float, int]]) -
         await asyncio.sleep(1.0)
 
 
-def arrivals(arguments: argparse.Namespace) -> Iterator[PlannedRequest]:
+def arrivals(arguments: argparse.Namespace, seed: int) -> Iterator[PlannedRequest]:
     """A Poisson process whose rate swings, by thinning; lengths are the trace's, in order."""
-    draws, due_s, most_rps = random.Random(arguments.seed), 0.0, arguments.low * arguments.times
+    draws, due_s, most_rps = random.Random(seed), 0.0, arguments.low * arguments.times
     count = int(2 * most_rps * arguments.length)
     lengths = iter(plan_of(arguments.trace, PlanOptions(start_s=600.0, requests=min(count, 15_000))).requests)
     index = 0
@@ -212,32 +315,41 @@ def rate_rps(arguments: argparse.Namespace, share: float) -> float:
     return float(arguments.low * (1 + (arguments.times - 1) * min(max(up, 0.0), 1.0)))
 
 
-def rows_of(stock: Arm, ours: Arm, gpus: int) -> list[Row]:
-    """The ratio, the service level of both arms, and what was switched."""
-    what = f"joules per output token, daemon / stock at TP={gpus}"
-    ratio = ours.joules_per_token / stock.joules_per_token
+def findings_of(rounds: Sequence[Round], arguments: argparse.Namespace, gpus: int, source: str) -> command.Findings:
+    """The ratio over all rounds, the service level of both arms, and what was switched; no rows without a round."""
+    notes = [
+        f"Energy: NVML, {source}, all {gpus} GPUs in both arms.",
+        f"Arrivals: {arguments.low:g} to {arguments.low * arguments.times:g} requests/s within {arguments.length:g} s.",
+    ]
+    details = {"energy_source": source, "rounds": [asdict(round_) for round_ in rounds]}
+    return command.Findings(rows_of(rounds, gpus) if rounds else [], notes, details)
+
+
+def rows_of(rounds: Sequence[Round], gpus: int) -> list[Row]:
+    """At least one round."""
+    ratio = paired_ratio([r.daemon.joules_per_token for r in rounds], [r.stock.joules_per_token for r in rounds])
+    what = f"joules per output token, daemon / stock at TP={gpus}, median of {ratio.pairs} pairs"
+    quarters = [[a / b for a, b in zip(r.daemon.quarters, r.stock.quarters, strict=True)] for r in rounds]
+    counted = sum(r.daemon.seen.requests for r in rounds)
+    changes = [max(len(r.daemon.gpus) - 1, 0) for r in rounds]
     return [
-        at_most(what, ratio, TARGETS[gpus]) if gpus in TARGETS else shown(what, ratio),
-        *(shown(f"the same, quarter {n + 1} of the swing", a / b)
-          for n, (a, b) in enumerate(zip(ours.quarters, stock.quarters, strict=True))),
-        shown("mean power, stock", stock.mean_power_w, "W"),
-        shown("mean power, daemon", ours.mean_power_w, "W"),
-        at_least(f"SLO attainment of {ours.seen.requests} requests, daemon", ours.seen.attainment, ATTAINMENT),
-        shown("SLO attainment, stock", stock.seen.attainment),
-        exactly("requests failed, daemon", ours.seen.failed, 0),
-        shown("changes of the number of GPUs during the swing", max(len(ours.gpus) - 1, 0)),
+        at_most(what, ratio.median, TARGETS[gpus]) if gpus in TARGETS else shown(what, ratio.median),
+        *(interval_rows(ratio) if ratio.pairs > 1 else []),
+        *(shown(f"the same, quarter {n + 1} of the swing", median(of_rounds))
+          for n, of_rounds in enumerate(zip(*quarters, strict=True))),
+        shown("mean power, stock", mean(r.stock.mean_power_w for r in rounds), "W"),
+        shown("mean power, daemon", mean(r.daemon.mean_power_w for r in rounds), "W"),
+        at_least(f"SLO attainment of {counted} requests, daemon",
+                 sum(r.daemon.seen.good for r in rounds) / max(counted, 1), ATTAINMENT),
+        shown("SLO attainment, stock", mean(r.stock.seen.attainment for r in rounds)),
+        exactly("requests failed, daemon", sum(r.daemon.seen.failed for r in rounds), 0),
+        shown("changes of the number of GPUs in a swing, mean", mean(changes)),
     ]  # fmt: skip
 
 
 def name_of(arguments: argparse.Namespace) -> str:
     """The result's name: `gpu.parallel_swing` of the number of GPUs that has a target, others behind it."""
     return NAME if arguments.gpus in TARGETS else f"{NAME}_tp{arguments.gpus}"
-
-
-def keep(arguments: argparse.Namespace, details: dict[str, Any]) -> None:
-    """What is known so far, so that an interrupted run has not measured in vain."""
-    if arguments.keep is not None:
-        arguments.keep.write_text(json.dumps(details, indent=2) + "\n")
 
 
 def main() -> int:
@@ -251,8 +363,10 @@ def main() -> int:
     parser.add_argument("--tpot", type=float, default=0.05, help="SLO, seconds (default: 0.05)")
     parser.add_argument("--trials", type=int, default=6, help="at each end, before the swing (default: 6)")
     parser.add_argument("--rehearsal", type=int, default=30, help="requests before stock counts (default: 30)")
-    parser.add_argument("--seed", type=int, default=0, help="of the arrivals (default: 0)")
-    parser.add_argument("--keep", type=Path, help="write each arm here as soon as it is known")
+    parser.add_argument("--rounds", type=int, default=3, help="swings per arm (default: 3)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first round's arrivals (default: 0)")
+    command.keep_option(parser, "arm")
+    earlier_parts.add_option(parser, "rounds")
     return command.run(name_of, parser, measure)
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -45,7 +44,7 @@ from benchmarks.gpu.server import (
     use_environment,
     with_further,
 )
-from benchmarks.harness import command
+from benchmarks.harness import command, earlier_parts
 from benchmarks.harness.daemon import Daemon
 from benchmarks.harness.energy_track import SETTLING_S, EnergyTrack, track_of_gpus
 from benchmarks.harness.requests import Span, seen_in
@@ -53,7 +52,6 @@ from benchmarks.harness.rows import Row, at_least, at_most, below, exactly, inte
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.actuation.client import PrivateSocketClient
-from reconfigure_daemon.errors import RequestInvalid
 from reconfigure_daemon.load_generation.open_loop import ReplayRun, replay_trace
 from reconfigure_daemon.load_generation.plan import PlanOptions
 
@@ -229,18 +227,11 @@ def added_up(
     """Only what other parts measured.
 
     Raises:
-        RequestInvalid: if there are none, or their joules are not all of one kind.
+        RequestInvalid: if there are none, if their joules are not all of one kind, or if they measured something else.
     """
-    sources = {part["details"]["energy_source"] for part in parts}
-    if len(sources) != 1:
-        raise RequestInvalid(f"--rounds 0 only adds up: --add-to needs parts with one source of joules, not {sources}")
-    given = vars(arguments)
-    for part, path in zip(parts, arguments.add_to, strict=True):
-        of_part = part["arguments"]
-        if unlike := [name for name in ALIKE if of_part.get(name, given[name]) != given[name]]:
-            found = ", ".join(f"{name} {of_part[name]} and not {given[name]}" for name in unlike)
-            raise RequestInvalid(f"{path} was measured with {found}; parts that are added up measure the same thing")
-    findings = findings_of(slices, arguments, sources.pop())
+    source = earlier_parts.one_source(parts)
+    earlier_parts.require_alike(parts, arguments, ALIKE)
+    findings = findings_of(slices, arguments, source)
     findings.details["parts"] = [part["arguments"] for part in parts]
     findings.measured = [*parts]
     return findings
@@ -258,14 +249,7 @@ def part_in(path: Path) -> dict[str, Any]:
     Raises:
         RequestInvalid: if there is no such file, or it is no result of this benchmark.
     """
-    try:
-        part: dict[str, Any] = json.loads(path.read_text())
-        [Slice.of_json(one) for one in part["details"]["slices"]]
-    except OSError as unreadable:
-        raise RequestInvalid(f"--add-to {path}: {unreadable.strerror}") from unreadable
-    except (ValueError, TypeError, KeyError) as odd:
-        raise RequestInvalid(f"--add-to {path} is no result of benchmarks.gpu.trace") from odd
-    return part
+    return earlier_parts.part_in(path, NAME, lambda details: [Slice.of_json(one) for one in details["slices"]])
 
 
 def slices_of(parts: Sequence[dict[str, Any]]) -> list[Slice]:
@@ -374,7 +358,7 @@ def main() -> int:
     add_further_option(parser, "the energy objective")
     parser.add_argument("--recording", type=Path, help="keep every reading of the daemon's engine in this .jsonl.gz")
     command.keep_option(parser, "slice")
-    parser.add_argument("--add-to", type=Path, nargs="*", default=[], help="results whose slices count, too")
+    earlier_parts.add_option(parser, "slices")
     return command.run(name_of, parser, measure)
 
 
