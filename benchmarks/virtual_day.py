@@ -137,15 +137,17 @@ def stationary(chat: Sequence[Shape], seed: int) -> list[WindowTraffic]:
     return [drawn(chat, draw) for _ in range(DAY_WINDOWS)]
 
 
-def drawn(recorded: Sequence[Shape], draw: random.Random) -> WindowTraffic:
+def drawn(
+    recorded: Sequence[Shape], draw: random.Random, rate_rps: float = RATE_RPS, window_s: float = WINDOW_S
+) -> WindowTraffic:
     """A window of independent arrivals with recorded lengths."""
-    at_s, requests = draw.expovariate(RATE_RPS), []
-    while at_s < WINDOW_S:
+    at_s, requests = draw.expovariate(rate_rps), []
+    while at_s < window_s:
         requests.append(draw.choice(recorded))
-        at_s += draw.expovariate(RATE_RPS)
+        at_s += draw.expovariate(rate_rps)
     prompts = sorted(prompt for prompt, _ in requests) or [0]
     tail = prompts[int(0.99 * (len(prompts) - 1))]
-    return WindowTraffic(WINDOW_S, len(requests), sum(prompts), sum(output for _, output in requests), tail)
+    return WindowTraffic(window_s, len(requests), sum(prompts), sum(output for _, output in requests), tail)
 
 
 def main() -> int:

@@ -50,6 +50,7 @@ from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_rows, shown
 from benchmarks.harness.statistics import paired_ratio
+from benchmarks.harness.swing import swung
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.open_loop import replay_trace
@@ -74,9 +75,6 @@ ALIKE = ("gpus", "trace", "low", "times", "length", "tpot", "trials")
 QUICK_LENGTH_S = 60.0
 
 PACES_S = (0.0, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045)
-
-#: Where the rate's corners lie, as shares of the whole: low until the first, climbing to the second, and so on.
-CORNERS = (0.25, 0.5, 0.625, 0.875)
 
 #: A loop as quick as the swing: what an operator with such a load would set.
 QUICK_LOOP: dict[str, Any] = {
@@ -310,9 +308,7 @@ def arrivals(arguments: argparse.Namespace, seed: int) -> Iterator[PlannedReques
 
 def rate_rps(arguments: argparse.Namespace, share: float) -> float:
     """The rate at a share of the whole, 0 to 1."""
-    climbs, high, falls, low = CORNERS
-    up = (share - climbs) / (high - climbs) if share < high else (low - share) / (low - falls)
-    return float(arguments.low * (1 + (arguments.times - 1) * min(max(up, 0.0), 1.0)))
+    return float(arguments.low * (1 + (arguments.times - 1) * swung(share)))
 
 
 def findings_of(rounds: Sequence[Round], arguments: argparse.Namespace, gpus: int, source: str) -> command.Findings:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.settings import Settings
@@ -59,8 +60,8 @@ class Forecasts:
 
 
 @asynccontextmanager
-async def traffic(host, rate_rps, prompt=500, output=60):
-    draw, requests = random.Random(1), set()
+async def traffic(host, rate_rps, prompt=500, output=60, seed=1):
+    draw, requests = random.Random(seed), set()
 
     async def ask():
         async for _ in host.engine.generate(prompt, output, (), 16, FinishReason.LENGTH):
@@ -157,6 +158,45 @@ def test_a_shift_is_an_occasion(tmp_path):
 
     reasons = told_by(story, tmp_path, Forecasts(one=4.0))
     assert any("decided again since the workload shifted, from chat to code: prompt length up" in r for r in reasons)
+
+
+class OneIsEnoughUntil(Forecasts):
+    """One GPU is cheaper, and holds the SLO up to a rate."""
+
+    def __init__(self, most_rps):
+        super().__init__()
+        self.most_rps = most_rps
+
+    def _of(self, configuration, context):
+        forecast = super()._of(configuration, context)
+        holds = configuration["tensor_parallel_size"] == 2 or context.arrival_rate_rps <= self.most_rps
+        return forecast if holds else replace(forecast, ttft_p99_s=Estimate(5.0, 4.0, 6.0))
+
+
+def test_a_load_that_climbs_finds_more_gpus_before_one_is_too_few(tmp_path):
+    """The second GPU serves while the first could still do alone, before any window has told of it."""
+    most_rps, steps, step_s = 12.0, 15, 10.0
+    slow = SETTINGS.model_copy(update={"monitoring": SETTINGS.monitoring.model_copy(update={"window_s": 120.0})})
+
+    async def story(controller, launcher):
+        await asyncio.sleep(900)
+        before = (await launcher.host.state()).enforced["tensor_parallel_size"]
+        rate_rps, switched_at_rps = 3.0, None
+        async with AsyncExitStack() as more:
+            for _ in range(steps):
+                await more.enter_async_context(traffic(launcher.host, 1.0, seed=steps + round(rate_rps)))
+                rate_rps += 1.0
+                await asyncio.sleep(step_s)
+                gpus = (await launcher.host.state()).enforced["tensor_parallel_size"]
+                if gpus == 2 and switched_at_rps is None:
+                    switched_at_rps = rate_rps
+        return before, switched_at_rps, [r.decision.reason for r in await planned(controller)]
+
+    before, switched_at_rps, reasons = told_by(story, tmp_path, OneIsEnoughUntil(most_rps), settings=slow)
+    assert before == 1
+    assert switched_at_rps is not None
+    assert switched_at_rps <= most_rps
+    assert any(r.startswith("Redeploy") and "since the load climbs beyond " in r for r in reasons)
 
 
 def test_an_operators_configuration_stands_until_he_lets_it_go(tmp_path):

@@ -114,6 +114,7 @@ class ControlLoop:
             self._lost_sight(str(silence))
         else:
             self.keeper.answered(state)
+            await self.redeciding.count()
             await self._do_what_is_due(state)
         report = self.governing.report()
         self._metrics.observe_governor(report.standing_by is None, report.energy_stretches, report.seen)

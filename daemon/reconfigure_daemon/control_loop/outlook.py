@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from reconfigure_daemon.ports import Forecaster
-from reconfigure_policies.decision.watch import Watch, after_window
+from reconfigure_policies.decision.watch import Watch, after_count, after_window, asked_for
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.decision import Snapshot
 from reconfigure_policies.domain.forecast import Forecast, WorkloadContext
 from reconfigure_policies.domain.history import OwnChanges
-from reconfigure_policies.domain.workload import WorkloadWindow
+from reconfigure_policies.domain.workload import IterationTotals, WorkloadWindow
 
 
 class Outlook:
@@ -43,6 +43,10 @@ class Outlook:
             self.watch = after_window(self.watch, window, own, detecting=self.learned)
         return self.watch.shift is not before
 
+    def count(self, totals: IterationTotals, lead_s: float) -> None:
+        """Take in the counter of arrivals; `lead_s` is what a change takes that is to be there in time."""
+        self.watch = after_count(self.watch, totals.at_s, totals.arrived, lead_s, detecting=self.learned)
+
     async def on(self, snapshot: Snapshot, off: Mapping[str, KnobValue]) -> Snapshot:
         """The snapshot with forecasts under the workload as it is, and at its busiest; without, and why, else.
 
@@ -52,9 +56,10 @@ class Outlook:
         """
         if self._forecaster is None:
             return snapshot
-        usual, busiest = self.watch.usual, self.watch.busiest
+        usual, busiest, climbs = self.watch.usual, self.watch.busiest, self.watch.climb is not None
         if usual is None or busiest is None:
             return replace(snapshot, basis="no traffic was seen to forecast for")
+        self.watch = asked_for(self.watch, busiest)
         forecasts = await self._forecaster.forecasts(usual)
         strained = None if forecasts is None else await self._forecaster.forecasts(busiest)
         self.learned = forecasts is not None
@@ -62,6 +67,7 @@ class Outlook:
             snapshot,
             forecasts=_without(forecasts or (), off),
             strained=_without(strained or (), off),
+            climbs=climbs,
             basis=self.describe(),
         )
 

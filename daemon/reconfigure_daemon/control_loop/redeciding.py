@@ -15,7 +15,7 @@ from reconfigure_daemon.ports import EngineHost, HostState, Journal, LoopMetrics
 from reconfigure_daemon.settings.model import Settings
 from reconfigure_policies.decision.governor import governed_knobs
 from reconfigure_policies.decision.own_changes import after_window
-from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary
+from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary, look_ahead_s
 from reconfigure_policies.decision.watch import answered, with_occasion
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Snapshot
@@ -56,6 +56,7 @@ class Redeciding:
         self._answering: str | None = None
         self._withheld: str | None = None
         self._under: object = None
+        self._ahead_s: float | None = None
 
     @property
     def standing_by(self) -> str | None:
@@ -63,6 +64,15 @@ class Redeciding:
         if self._outlook.exists and self._outlook.learned:
             return self._why_withheld()
         return self._why_withheld() or f"nothing is learned yet: {self._outlook.describe()}"
+
+    async def count(self) -> None:
+        """Take in the arrivals that were sampled last, also while the engine is being changed."""
+        batch, settings = self._sampler.batch, self._settings()
+        if batch is None or not self._sampler.sees_traffic or not (self._outlook.exists and settings.decision.enabled):
+            return
+        if self._ahead_s is None:
+            self._ahead_s = look_ahead_s(await self._journal.switch_measurements(), settings.decision.to_domain())
+        self._outlook.count(batch.totals, self._ahead_s)
 
     async def look(self, state: HostState) -> bool:
         """Take in what was sampled since the last look; returns whether there is something to decide.
@@ -167,7 +177,9 @@ class Redeciding:
             return None
         settings, own = self._settings(), self._orders.state.own
         space, terms = space_and_enforced(settings, state)[0], settings.decision.to_domain()
-        found = answer(occasion, snapshot, space, terms, own, await self._journal.switch_measurements())
+        past = await self._journal.switch_measurements()
+        self._ahead_s = look_ahead_s(past, terms)
+        found = answer(occasion, snapshot, space, terms, own, past)
         self._show(snapshot, space)
         self._again_at = found.again_at
         return found.decision

@@ -84,6 +84,11 @@ class Sampler:
         """What makes a finished request a good one."""
         return self._settings().slo.to_domain()
 
+    @property
+    def sees_traffic(self) -> bool:
+        """Whether what arrives comes from clients, and not from the daemon itself."""
+        return self._keeps_windows
+
     def use_windows(self, builder: WindowSource) -> None:
         """Cut windows in another way from now on; what is in the making is dropped."""
         self._builder = builder

@@ -143,7 +143,7 @@ class DecisionSettings(Section):
     min_saving: Annotated[float, Field(ge=0, lt=1)] = 0.03
     min_feasibility: Annotated[float, Field(ge=0, le=1)] = 0.9
     min_dwell_s: Annotated[float, Field(ge=0)] = 600
-    max_switches_per_hour: Annotated[int, Field(ge=0)] = 4
+    max_switches_per_hour: Annotated[int, Field(ge=0)] = 6
     expected_stay_s: Seconds = 3600
     assumed_switch_s: Seconds = 60
     canary_s: Seconds = 180

@@ -13,8 +13,8 @@ from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import Served, WindowModel
 from reconfigure_policies.decision import DecisionTerms
 from reconfigure_policies.decision.own_changes import after_decision, after_window
-from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary
-from reconfigure_policies.decision.watch import Watch, answered, with_occasion
+from reconfigure_policies.decision.slow_loop import answer, canary_context, end_canary, look_ahead_s
+from reconfigure_policies.decision.watch import Watch, after_count, answered, asked_for, with_occasion
 from reconfigure_policies.decision.watch import after_window as watched
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind, Snapshot
@@ -22,6 +22,9 @@ from reconfigure_policies.domain.history import Canary, DecisionRecord, OwnChang
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
 from reconfigure_policies.domain.shift import WorkloadShift
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
+
+#: How often arrivals are counted in a window.
+_COUNTS = 6
 
 #: How far a window's joules swing around the model's, relatively.
 _NOISE = 0.01
@@ -92,6 +95,8 @@ def live(
     seed: int = 0,
     error: ForecastError | None = None,
     emulation: Emulation | None = None,
+    *,
+    looks_ahead: bool = True,
 ) -> Day:
     """Let a daemon live through windows; the same seed gives the same day.
 
@@ -102,10 +107,11 @@ def live(
         seed: of forecast errors and of what is measured.
         error: how far off forecasts are.
         emulation: how long a boot takes.
+        looks_ahead: whether arrivals are counted between windows, too, so that a load that climbs is seen early.
     """
     candidates = tuple(orders.space.enumerate())
     forecaster = ImperfectForecaster(model, candidates, error or ForecastError(), seed)
-    daemon = _VirtualDaemon(orders, model, forecaster, emulation or Emulation(), seed)
+    daemon = _VirtualDaemon(orders, model, forecaster, emulation or Emulation(), seed, looks_ahead)
     for traffic in windows:
         daemon.window(traffic)
     return daemon.day
@@ -115,17 +121,25 @@ class _VirtualDaemon:
     """What the control loop does once per window; see `control_loop.redeciding`, whose policies it shares."""
 
     def __init__(
-        self, orders: Orders, model: WindowModel, forecaster: ImperfectForecaster, emulation: Emulation, seed: int
+        self,
+        orders: Orders,
+        model: WindowModel,
+        forecaster: ImperfectForecaster,
+        emulation: Emulation,
+        seed: int,
+        looks_ahead: bool,
     ) -> None:
         self.day = Day()
         self._orders = orders
         self._model = model
         self._forecaster = forecaster
         self._emulation = emulation
+        self._looks_ahead = looks_ahead
         self._draw = random.Random(seed)  # noqa: S311 - to be drawn again, no secret
         self._now_s = 0.0
         self._enforced = orders.start
         self._backlog = 0.0
+        self._arrived = 0.0
         self._watch = Watch()
         self._own = OwnChanges()
         self._past: list[SwitchMeasurement] = []
@@ -139,6 +153,8 @@ class _VirtualDaemon:
         self.day.count(served, traffic)
         self.day.configurations.append(self._enforced)
         self._forecaster.saw(traffic)
+        if self._looks_ahead:
+            self._count(traffic)
         self._now_s += traffic.duration_s
         if self._settling:  # the first window after a change mixes two configurations, and is no observation
             self._settling = False
@@ -147,6 +163,15 @@ class _VirtualDaemon:
         decision = self._decide()
         if decision is not None:
             self._carry_out(decision, traffic, served)
+
+    def _count(self, traffic: WindowTraffic) -> None:
+        """The counter of arrivals as it is looked at within the window, in which it grows evenly."""
+        ahead_s = look_ahead_s(self._past, self._orders.terms)
+        for look in range(1, _COUNTS + 1):
+            share = look / _COUNTS
+            at_s, arrived = self._now_s + share * traffic.duration_s, self._arrived + share * traffic.arrivals
+            self._watch = after_count(self._watch, at_s, round(arrived), ahead_s)
+        self._arrived += traffic.arrivals
 
     def _measured(self, traffic: WindowTraffic, served: Served) -> WorkloadWindow:
         """The window as monitoring would report it."""
@@ -213,11 +238,13 @@ class _VirtualDaemon:
         snapshot, usual, busiest = self._without_forecasts(), self._watch.usual, self._watch.busiest
         if usual is None or busiest is None:
             return snapshot
+        self._watch = asked_for(self._watch, busiest)
         capacities = self._orders.objective is not Objective.ENERGY
         return replace(
             snapshot,
             forecasts=self._forecaster.forecasts(usual, with_throughput=capacities),
             strained=self._forecaster.forecasts(busiest, with_throughput=False),
+            climbs=self._watch.climb is not None,
         )
 
     def _without_forecasts(self) -> Snapshot:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 
+from reconfigure_policies.change_detection.climbing import Trend
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.workload import WorkloadWindow
 
@@ -37,8 +38,24 @@ def busiest_context(windows: Sequence[WorkloadWindow]) -> WorkloadContext | None
     usual = usual_context(windows)
     if usual is None:
         return None
-    duration_s = sum(window.duration_s for window in windows) / len(windows)
+    duration_s = _window_s(windows)
     mean = usual.arrival_rate_rps * duration_s
     square = sum((window.arrivals - mean) ** 2 for window in windows) / max(1, len(windows) - 1)
     spread = max(sqrt(mean), sqrt(square))
     return replace(usual, arrival_rate_rps=(mean + _Z99 * spread) / duration_s)
+
+
+def busiest_ahead_rps(windows: Sequence[WorkloadWindow], trend: Trend) -> float:
+    """The arrival rate that one window in a hundred exceeds once the load is where the trend leads.
+
+    Args:
+        windows: how long they are; at least one.
+        trend: with how bursty the load is.
+    """
+    window_s = _window_s(windows)
+    arrivals = trend.then_rps * window_s
+    return (arrivals + _Z99 * sqrt(trend.burstiness * arrivals)) / window_s
+
+
+def _window_s(windows: Sequence[WorkloadWindow]) -> float:
+    return sum(window.duration_s for window in windows) / len(windows)

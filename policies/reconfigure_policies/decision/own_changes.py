@@ -70,12 +70,13 @@ def after_canary(own: OwnChanges, stays: bool, now: float, terms: DecisionTerms)
 
 def free_at(own: OwnChanges, now: float, terms: DecisionTerms) -> float:
     """When dwell and cap let the daemon redeploy by itself; infinity if they never do."""
-    if terms.max_switches_per_hour == 0:
+    most = _most_to_save(terms)
+    if most == 0:
         return inf
     made_at = _redeploys_until(own, now)
     latest = made_at[-1] + terms.min_dwell_s if made_at else now
-    capping = made_at[-terms.max_switches_per_hour :]
-    full = len(capping) == terms.max_switches_per_hour
+    capping = made_at[-most:]
+    full = len(capping) == most
     return max(now, latest, capping[0] + _HOUR_S if full else now)
 
 
@@ -95,7 +96,17 @@ def why_no_redeploy(own: OwnChanges, now: float, terms: DecisionTerms, *, urgent
     lately = sum(1 for at in made_at if now - at < _HOUR_S)
     if lately >= terms.max_switches_per_hour:
         return f"{lately} redeploys were made in the last hour, of {terms.max_switches_per_hour} allowed"
+    if not urgent and lately >= _most_to_save(terms):
+        return (
+            f"{lately} redeploys were made in the last hour, and the last of {terms.max_switches_per_hour} allowed is "
+            "for when the SLO does not hold"
+        )
     return None
+
+
+def _most_to_save(terms: DecisionTerms) -> int:
+    """Redeploys of an hour that may be for savings: all but one, without which there might be no way back from them."""
+    return max(min(1, terms.max_switches_per_hour), terms.max_switches_per_hour - 1)
 
 
 def _redeploys_until(own: OwnChanges, now: float) -> list[float]:

@@ -50,7 +50,8 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
 
     A candidate must boot with enough probability, hold the SLO by the upper ends of its intervals at the busiest of
     the workload, have been measured for what the objective counts, and not have fallen short lately. Where none holds
-    it at the busiest, e.g. while the workload shifts, those may be chosen that hold it as the workload is.
+    it at the busiest, e.g. while the workload shifts, those may be chosen that hold it as the workload is; while the
+    load climbs, those before them that are as likely as not to hold what it comes to.
 
     Args:
         snapshot: with forecasts.
@@ -60,8 +61,11 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
     if not snapshot.forecasts:
         return Ranking((), f"nothing is learned yet ({snapshot.basis})" if snapshot.basis else "nothing is learned yet")
     usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
-    for judged in (strained_by_configuration(snapshot), usual):
-        candidates = [_judged(each, judged[each.configuration], snapshot, terms, trusts) for each in usual.values()]
+    strained = strained_by_configuration(snapshot)
+    for judged, sure in ((strained, True), *(((strained, False),) if snapshot.climbs else ()), (usual, True)):
+        candidates = [
+            _judged(each, judged[each.configuration], snapshot, terms, trusts, sure=sure) for each in usual.values()
+        ]
         eligible = [each for each in candidates if isinstance(each, Ranked)]
         if eligible:
             return Ranking(tuple(sorted(eligible, key=lambda each: _order(each, snapshot.enforced))))
@@ -99,9 +103,11 @@ def _judged(
     snapshot: Snapshot,
     terms: DecisionTerms,
     trusts: Callable[[Configuration], bool] | None,
+    *,
+    sure: bool,
 ) -> Ranked | _Unfit:
     cost = log_cost(usual, snapshot.objective, terms)
-    broken = broken_limit(judged, snapshot.slo)
+    broken = broken_limit(judged, snapshot.slo, sure=sure)
     if usual.feasibility < terms.min_feasibility:
         return _Unfit("a core would hardly boot", f"with probability {usual.feasibility:.2f}")
     if trusts is not None and not trusts(usual.configuration):

@@ -95,6 +95,8 @@ class _Question:
         if ranking.best is None:
             return self.keep(f"{ranking.refusal}")
         urgent = self.broken_now
+        if urgent is None and self.snapshot.climbs:
+            return self.keep("it holds that, and what saves is decided once the load has settled")
         better = [each for each in self.shortlist(ranking) if urgent or self.saved(each) >= self.terms.min_saving]
         if urgent is None and not better:
             return self.settled(ranking.best, len(ranking.eligible))

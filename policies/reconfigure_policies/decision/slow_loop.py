@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from reconfigure_policies.change_detection import usual_context
 from reconfigure_policies.decision.canary import Judgement, Verdict, judge
 from reconfigure_policies.decision.own_changes import after_canary, free_at
+from reconfigure_policies.decision.paying import switch_cost
 from reconfigure_policies.decision.redeciding import after_canary_decision, redecide
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.terms import DecisionTerms
@@ -17,6 +18,9 @@ from reconfigure_policies.domain.forecast import Forecast, WorkloadContext
 from reconfigure_policies.domain.history import Canary, OwnChanges, SwitchMeasurement
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import WorkloadWindow
+
+#: From a load that climbs to a redeploy that has begun: a stretch of arrivals, forecasts, a look.
+_NOTICED_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,11 @@ def answer(
     freely = redecide(occasion, snapshot, space, terms, replace(own, redeploys_at=()), past)
     held_back = bool(freely.cold) and not decision.cold
     return Answer(decision, free_at(own, snapshot.at, terms) if held_back else None)
+
+
+def look_ahead_s(past: Sequence[SwitchMeasurement], terms: DecisionTerms) -> float:
+    """How far ahead a load that climbs has to be seen, so that a redeploy is over when it is needed."""
+    return switch_cost(past, terms).duration_s + _NOTICED_S
 
 
 def canary_context(

@@ -15,7 +15,8 @@ class DecisionTerms:
         min_saving: least share by which a change must improve the objective.
         min_feasibility: least probability that a core boots under the target.
         min_dwell_s: no second redeploy sooner than this after one.
-        max_switches_per_hour: redeploys of the daemon's own; those that roll back count, and are never held back.
+        max_switches_per_hour: redeploys of the daemon's own; those that roll back count, and are never held back. The
+            last one is kept for when the SLO does not hold, so that there is a way back from what was saved.
         expected_stay_s: how long a workload is expected to last, and a redeploy to pay off.
         assumed_switch_s: how long a redeploy takes before any was measured.
         canary_s: how long a redeploy is watched before it is trusted.
@@ -29,7 +30,7 @@ class DecisionTerms:
     min_saving: float = 0.03
     min_feasibility: float = 0.9
     min_dwell_s: float = 600.0
-    max_switches_per_hour: int = 4
+    max_switches_per_hour: int = 6
     expected_stay_s: float = 3600.0
     assumed_switch_s: float = 60.0
     canary_s: float = 180.0

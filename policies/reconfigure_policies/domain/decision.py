@@ -67,6 +67,7 @@ class Snapshot:
         objective_until: when the objective ends, wall-clock seconds; None if it stays.
         forecasts: of every candidate under the workload as it is now; empty where nothing was learned.
         strained: the same candidates at the busiest that the workload now and then is; the SLO must hold there, too.
+        climbs: whether that is what a load that climbs will come to.
         basis: what the forecasts rest on, or why there are none; "" where nothing could be asked.
         governed: hot knobs that the governor keeps moving by itself.
     """
@@ -84,6 +85,7 @@ class Snapshot:
     objective_until: float | None = None
     forecasts: tuple[Forecast, ...] = ()
     strained: tuple[Forecast, ...] = ()
+    climbs: bool = False
     basis: str = ""
     governed: frozenset[str] = frozenset()
 

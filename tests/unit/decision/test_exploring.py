@@ -75,7 +75,7 @@ def test_without_headroom_nothing_is_tried():
     ("made_at", "terms"),
     [
         ((NOW - 100,), TERMS),
-        ((NOW - 3000,) * 4, TERMS),
+        ((NOW - 3000,) * 5, TERMS),
         ((), replace(TERMS, max_switches_per_hour=0)),
     ],
     ids=["dwell", "cap", "never"],

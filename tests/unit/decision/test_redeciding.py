@@ -171,7 +171,11 @@ def test_an_emptied_prefix_cache_is_a_cost():
     ("own", "words"),
     [
         (OwnChanges(redeploys_at=(NOW - 100,)), "the last redeploy was 100 s ago, and each stays for 600 s"),
-        (OwnChanges(redeploys_at=(NOW - 3000,) * 4), "4 redeploys were made in the last hour, of 4 allowed"),
+        (OwnChanges(redeploys_at=(NOW - 3000,) * 6), "6 redeploys were made in the last hour, of 6 allowed"),
+        (
+            OwnChanges(redeploys_at=(NOW - 3000,) * 5),
+            "5 redeploys were made in the last hour, and the last of the 6 allowed is for when the SLO does not hold",
+        ),
     ],
 )
 def test_a_redeploy_that_comes_too_soon_waits(own, words):
@@ -181,7 +185,50 @@ def test_a_redeploy_that_comes_too_soon_waits(own, words):
     assert words in decision.reason
 
 
-@pytest.mark.parametrize("made_at", [(NOW + 86_400,) * 4, (NOW - 3000, NOW + 86_400, NOW + 86_500)])
+def test_the_last_redeploy_of_an_hour_is_for_the_service_level():
+    """A core that was left for savings can be come back to; what saves waits until another hour allows it."""
+    made_at = tuple(NOW - 3000 + n for n in range(5))
+    own = OwnChanges(redeploys_at=made_at)
+    broken = forecasts_with(block_16={"ttft_s": 3.0}, block_64={"ttft_s": 3.0})
+    decision = decided(snapshot(broken), own)
+    assert (decision.kind, decision.target) == (DecisionKind.REDEPLOY, block(32))
+    assert free_at(own, NOW, TERMS) == made_at[0] + 3600
+    one = replace(TERMS, max_switches_per_hour=1)
+    assert decided(snapshot(forecasts_with(block_32={"energy_j": 0.2})), terms=one).kind is DecisionKind.REDEPLOY
+    assert free_at(OwnChanges(), NOW, one) == NOW
+
+
+def climbing(**facts):
+    """A load whose end only one core of three holds, at the usual none is cheaper than what is enforced."""
+    strained = tuple(forecast(each, ttft_s=0.2 if each["block_size"] == 64 else 3.0) for each in CANDIDATES)
+    given_facts = {"strained": strained, "climbs": True, **facts}
+    return snapshot(forecasts_with(block_64={"energy_j": 0.9}), **given_facts)
+
+
+def test_what_a_climb_comes_to_is_served_in_time():
+    """By a dearer core, within the dwell: the present one holds now and would not then."""
+    decision = decided(climbing(), OwnChanges(redeploys_at=(NOW - 100,)))
+    assert (decision.kind, decision.target) == (DecisionKind.REDEPLOY, block(64))
+    assert "TTFT p99 may reach" in decision.reason
+
+
+def test_what_holds_a_climb_stays_whatever_would_save():
+    """A load on its way is none to save for."""
+    cheaper = forecasts_with(block_32={"energy_j": 0.1})
+    decision = decided(snapshot(cheaper, strained=cheaper, climbs=True))
+    assert decision.kind is DecisionKind.KEEP
+    assert "it holds that, and what saves is decided once the load has settled" in decision.reason
+    assert decided(snapshot(cheaper, strained=cheaper)).target == block(32)
+
+
+def test_where_nothing_surely_holds_a_climb_what_likely_does_is_taken():
+    """A wide interval is no reason to stay where the median says that requests would queue up."""
+    unsure = tuple(forecast(each, ttft_s=0.9 if each["block_size"] == 64 else 3.0, spread=0.5) for each in CANDIDATES)
+    assert decided(climbing(strained=unsure)).target == block(64)
+    assert decided(climbing(strained=unsure, climbs=False)).kind is DecisionKind.KEEP
+
+
+@pytest.mark.parametrize("made_at", [(NOW + 86_400,) * 6, (NOW - 3000, NOW + 86_400, NOW + 86_500)])
 def test_redeploys_from_a_clock_that_was_ahead_hold_nothing_back(made_at):
     """What lies in the future since the clock was set right was not made in the last hour."""
     own = OwnChanges(redeploys_at=made_at)

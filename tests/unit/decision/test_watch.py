@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from reconfigure_policies.decision.watch import Watch, after_window, answered
+from reconfigure_policies.decision.watch import Watch, after_count, after_window, answered, asked_for
 from reconfigure_policies.domain.history import Canary, OwnChanges
 from reconfigure_policies.domain.workload import WorkloadWindow
 from tests.unit.decision.forecasts import NOW, block
@@ -93,3 +95,80 @@ def test_a_first_decision_is_made_once_enough_was_seen():
         occasions.append(watch.occasion)
         watch = answered(watch)
     assert [index for index, each in enumerate(occasions) if each] == [3]
+
+
+STEADY_RPS, LEAD_S = 100 / 30, 40.0
+
+
+def climbed(watch, seconds, rate_rps, detecting=True):
+    """Looks once a second; returns what was seen, and the occasions with the second in which they were."""
+    arrived, told = 0.0, []
+    for at_s in range(seconds):
+        watch = after_count(watch, float(at_s), round(arrived), LEAD_S, detecting=detecting)
+        if watch.occasion is not None:
+            told.append((at_s, watch))
+            watch = answered(asked_for(watch, watch.busiest))
+        arrived += rate_rps(at_s)
+    return watch, told
+
+
+DECIDED = answered(asked_for(SETTLED, SETTLED.busiest))
+
+
+def ramp(at_s):
+    """From the usual to ten times as much, between the second and the fourth minute."""
+    return STEADY_RPS * (1 + 9 * min(max(at_s - 120, 0) / 120, 1))
+
+
+def test_a_load_that_climbs_is_an_urgent_occasion_well_before_it_is_there():
+    """And again on the way, each time beyond what was decided for; once it is there it is none."""
+    _, told = climbed(DECIDED, 500, ramp)
+    at_s, first = told[0]
+    assert first.is_urgent
+    assert first.occasion == f"the load climbs beyond 4.11 requests/s, {first.climb}"
+    assert 120 < at_s <= 180
+    assert ramp(at_s) < first.climb.then_rps <= ramp(at_s + LEAD_S) * 1.2
+    assert first.usual.arrival_rate_rps == first.climb.now_rps
+    assert first.busiest.arrival_rate_rps > first.climb.then_rps
+    assert 2 <= len(told) <= 12
+    assert told[-1][0] < 280
+    last = told[-1][1]
+    assert last.busiest.arrival_rate_rps > ramp(500)
+
+
+@pytest.mark.parametrize(
+    ("watch", "rate_rps", "detecting"),
+    [
+        (DECIDED, lambda _: STEADY_RPS, True),
+        (DECIDED, lambda at_s: STEADY_RPS * (3 if 120 < at_s < 132 else 1), True),
+        (SETTLED, ramp, True),
+        (asked_for(SETTLED, replace(SETTLED.usual, arrival_rate_rps=60.0)), ramp, True),
+        (DECIDED, ramp, False),
+    ],
+    ids=["steady", "a burst", "before any decision", "decided for more", "nothing is learned"],
+)
+def test_other_loads_are_none(watch, rate_rps, detecting):
+    """What was decided for them still holds, or there is nothing to decide by."""
+    assert climbed(watch, 400, rate_rps, detecting)[1] == []
+
+
+def test_a_climb_that_is_over_before_anybody_answered_counts_no_more():
+    """The occasion stays, and is decided on what windows say."""
+    watch = DECIDED
+    for at_s in range(0, 400, 5):
+        arrived = sum(ramp(each) if each < 160 else STEADY_RPS for each in range(at_s))
+        watch = after_count(watch, float(at_s), round(arrived), LEAD_S)
+    assert watch.occasion is not None
+    assert watch.climb is None
+    assert watch.usual == SETTLED.usual
+
+
+def test_what_saves_is_decided_once_the_load_has_settled():
+    """Ten windows after it was last found to climb."""
+    watch, _ = climbed(DECIDED, 500, ramp)
+    occasions = []
+    for _ in range(12):
+        watch = after_window(watch, window(), OwnChanges())
+        occasions.append(watch.occasion)
+        watch = answered(watch)
+    assert occasions == [None] * 9 + ["the load has settled"] + [None] * 2
