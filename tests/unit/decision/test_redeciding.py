@@ -174,7 +174,7 @@ def test_an_emptied_prefix_cache_is_a_cost():
         (OwnChanges(redeploys_at=(NOW - 3000,) * 6), "6 redeploys were made in the last hour, of 6 allowed"),
         (
             OwnChanges(redeploys_at=(NOW - 3000,) * 5),
-            "5 redeploys were made in the last hour, and the last of the 6 allowed is for when the SLO does not hold",
+            "5 redeploys were made in the last hour, and the last of 6 allowed is for when the SLO does not hold",
         ),
     ],
 )
