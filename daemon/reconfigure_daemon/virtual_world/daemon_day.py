@@ -239,7 +239,7 @@ class _VirtualDaemon:
         if usual is None or busiest is None:
             return snapshot
         self._watch = asked_for(self._watch, busiest)
-        capacities = self._orders.objective is not Objective.ENERGY
+        capacities = self._orders.objective is not Objective.ENERGY or self._watch.climb is not None
         return replace(
             snapshot,
             forecasts=self._forecaster.forecasts(usual, with_throughput=capacities),

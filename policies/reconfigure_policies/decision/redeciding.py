@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from reconfigure_policies.decision.canary import Judgement, Verdict
@@ -15,10 +15,13 @@ from reconfigure_policies.decision.pareto import Ranked, Ranking, open_to_object
 from reconfigure_policies.decision.paying import SwitchCost, judge, switch_cost
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.terms import DecisionTerms
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue, Tier
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Snapshot
 from reconfigure_policies.domain.forecast import Forecast
 from reconfigure_policies.domain.history import OwnChanges, SwitchMeasurement
+
+#: Capacities that are this near to each other, as a share, are taken to be equal.
+_AS_MUCH = 0.97
 
 
 def redecide(
@@ -114,7 +117,32 @@ class _Question:
 
     @cached_property
     def ranking(self) -> Ranking:
-        return rank(self.snapshot, self.terms, lambda each: self.own.trusts(each, self.snapshot.at))
+        seen = self.growing if self.snapshot.climbs else self.snapshot
+        return rank(seen, self.terms, lambda each: self.own.trusts(each, self.snapshot.at))
+
+    @cached_property
+    def growing(self) -> Snapshot:
+        """The snapshot without cores that could serve less than the present one: a load that climbs is left none of it.
+
+        What a core could serve is foretold more surely than the tails at a rate that was not measured.
+        """
+        capacities: dict[frozenset[tuple[str, KnobValue]], float] = {}
+        for each in self.snapshot.forecasts:
+            if each.throughput_tps is not None:
+                core = self.core_of(each.configuration)
+                capacities[core] = max(each.throughput_tps.median, capacities.get(core, 0.0))
+        least_tps = _AS_MUCH * capacities.get(self.core_of(self.enforced), 0.0)
+        forecasts = tuple(
+            each
+            for each in self.snapshot.forecasts
+            if capacities.get(self.core_of(each.configuration), least_tps) >= least_tps
+        )
+        return replace(self.snapshot, forecasts=forecasts)
+
+    def core_of(self, configuration: Configuration) -> frozenset[tuple[str, KnobValue]]:
+        """What needs a new core to be changed, as it takes effect."""
+        cold = {knob.name for knob in self.space.knobs if knob.tier is Tier.COLD}
+        return frozenset((n, v) for n, v in self.space.effective(configuration).items() if n in cold)
 
     @cached_property
     def present(self) -> Forecast | None:

@@ -228,6 +228,16 @@ def test_where_nothing_surely_holds_a_climb_what_likely_does_is_taken():
     assert decided(climbing(strained=unsure, climbs=False)).kind is DecisionKind.KEEP
 
 
+def test_while_the_load_climbs_no_core_is_taken_that_could_serve_less():
+    """However well its tails are foretold; by its best hot knobs, since these follow the load."""
+    strained = tuple(forecast(each, ttft_s=0.2 if each["block_size"] == 64 else 3.0) for each in CANDIDATES)
+    less = forecasts_with(block_64={"energy_j": 0.1, "tps": 2000.0})
+    more = forecasts_with(block_64={"energy_j": 0.1, "tps": 9000.0})
+    assert decided(snapshot(less, strained=strained, climbs=True)).kind is DecisionKind.KEEP
+    assert decided(snapshot(more, strained=strained, climbs=True)).target == block(64)
+    assert decided(snapshot(less, strained=strained)).target == block(64)
+
+
 @pytest.mark.parametrize("made_at", [(NOW + 86_400,) * 6, (NOW - 3000, NOW + 86_400, NOW + 86_500)])
 def test_redeploys_from_a_clock_that_was_ahead_hold_nothing_back(made_at):
     """What lies in the future since the clock was set right was not made in the last hour."""
