@@ -195,6 +195,8 @@ def _shifted(watch: Watch, shift: WorkloadShift) -> Watch:
         windows=began,
         since_shift=0,
         since_climb=None,
+        climb=None,
+        fall=None,
         occasion=f"the workload shifted, {shift}",
         is_urgent=True,
         canary_windows=watch.canary_windows[-len(began) :],
@@ -210,7 +212,7 @@ def _is_missing(watch: Watch) -> bool:
 def _missing(watch: Watch) -> Watch:
     """What cannot be served is what counts now, whether or not the workload has left its usual swings."""
     lately = watch.windows[-_MISSING:]
-    return replace(watch, windows=lately, since_shift=0, occasion=misses_words(lately), is_urgent=True)
+    return replace(watch, windows=lately, since_shift=0, fall=None, occasion=misses_words(lately), is_urgent=True)
 
 
 def _with_canary_window(watch: Watch, window: WorkloadWindow, own: OwnChanges) -> Watch:

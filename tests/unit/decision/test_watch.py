@@ -172,3 +172,22 @@ def test_what_saves_is_decided_once_the_load_has_settled():
         occasions.append(watch.occasion)
         watch = answered(watch)
     assert occasions == [None] * 9 + ["the load has settled"] + [None] * 2
+
+
+def test_a_load_that_fell_counts_as_it_is_now():
+    """What windows saw before is another workload; the first new windows are not waited for, and later ones settle it."""
+    watch, told = climbed(DECIDED, 200, lambda at_s: STEADY_RPS * (0.2 if at_s > 100 else 1))
+    ((at_s, first),) = told
+    assert 100 < at_s < 165
+    assert first.occasion == "the load fell to 0.6 requests/s"
+    assert not first.is_urgent
+    assert first.usual.arrival_rate_rps == pytest.approx(0.2 * STEADY_RPS, rel=0.1)
+    assert first.busiest.arrival_rate_rps < STEADY_RPS
+    assert len(first.windows) == 2
+    assert watch.fall is None
+    occasions = []
+    for _ in range(12):
+        watch = after_window(watch, window(finished=20), OwnChanges())
+        occasions.append(watch.occasion)
+        watch = answered(watch)
+    assert "the workload has settled" in occasions
