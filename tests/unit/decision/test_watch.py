@@ -181,7 +181,7 @@ def test_a_load_that_fell_counts_as_it_is_now():
     assert 100 < at_s < 165
     assert first.occasion == "the load fell to 0.6 requests/s"
     assert not first.is_urgent
-    assert first.usual.arrival_rate_rps == pytest.approx(0.2 * STEADY_RPS, rel=0.1)
+    assert first.usual.arrival_rate_rps == pytest.approx(0.2 * STEADY_RPS, abs=0.1)
     assert first.busiest.arrival_rate_rps < STEADY_RPS
     assert len(first.windows) == 2
     assert watch.fall is None
