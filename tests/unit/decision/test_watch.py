@@ -175,7 +175,7 @@ def test_what_saves_is_decided_once_the_load_has_settled():
 
 
 def test_a_load_that_fell_counts_as_it_is_now():
-    """What windows saw before is another workload; the first new windows are not waited for, and later ones settle it."""
+    """What windows saw before is another workload: nobody waits for new ones, and later they settle it."""
     watch, told = climbed(DECIDED, 200, lambda at_s: STEADY_RPS * (0.2 if at_s > 100 else 1))
     ((at_s, first),) = told
     assert 100 < at_s < 165
