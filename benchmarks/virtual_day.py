@@ -150,14 +150,19 @@ def drawn(
     return WindowTraffic(window_s, len(requests), sum(prompts), sum(output for _, output in requests), tail)
 
 
-def main() -> int:
-    """The command."""
-    parser = command.options(__doc__)
-    parser.set_defaults(engine="emulated")  # there is no other one for a virtual day, and the result says so
+def virtual_main(name: str, doc: str | None, measure: command.Measure) -> int:
+    """The command of a benchmark in virtual time, with the seeds that it takes."""
+    parser = command.options(doc)
+    parser.set_defaults(engine="emulated")  # there is no other one in virtual time, and the result says so
     parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
     if not parser.parse_args().quick:
-        parser.set_defaults(output=RESULTS / "virtual_day.json")
-    return command.run("virtual_day", parser, measure)
+        parser.set_defaults(output=RESULTS / f"{name}.json")
+    return command.run(name, parser, measure)
+
+
+def main() -> int:
+    """The command."""
+    return virtual_main("virtual_day", __doc__, measure)
 
 
 if __name__ == "__main__":

@@ -20,10 +20,9 @@ from statistics import fmean
 from rich.console import Console
 
 from benchmarks.harness import command
-from benchmarks.harness.result import RESULTS
 from benchmarks.harness.rows import Row, shown
-from benchmarks.harness.swing import swung
-from benchmarks.virtual_day import CHAT, ORDERS, SLO, drawn, shapes
+from benchmarks.harness.swing import swinging_rps
+from benchmarks.virtual_day import CHAT, ORDERS, SLO, Shape, drawn, shapes, virtual_main
 from reconfigure_daemon.virtual_world.daemon_day import Day, live
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import WindowModel
@@ -54,7 +53,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     return command.Findings(rows, notes, details)
 
 
-def lived(recorded: Sequence[tuple[int, int]], length_s: float, seed: int) -> tuple[Day, Day]:
+def lived(recorded: Sequence[Shape], length_s: float, seed: int) -> tuple[Day, Day]:
     """With arrivals counted between windows, and without."""
     windows = swings(recorded, length_s, seed)
     counting, by_windows = (
@@ -63,7 +62,7 @@ def lived(recorded: Sequence[tuple[int, int]], length_s: float, seed: int) -> tu
     return counting, by_windows
 
 
-def swings(recorded: Sequence[tuple[int, int]], length_s: float, seed: int) -> list[WindowTraffic]:
+def swings(recorded: Sequence[Shape], length_s: float, seed: int) -> list[WindowTraffic]:
     """Independent arrivals with recorded lengths."""
     draw = random.Random(seed)
     return [
@@ -75,7 +74,7 @@ def swings(recorded: Sequence[tuple[int, int]], length_s: float, seed: int) -> l
 def rate_rps(at_s: float, length_s: float) -> float:
     """Low at first, then one swing after the other."""
     share = ((at_s - BEFORE_S) % length_s) / length_s if at_s > BEFORE_S else 0.0
-    return LOW_RPS * (1 + (TIMES - 1) * swung(share))
+    return swinging_rps(LOW_RPS, TIMES, share)
 
 
 def rows_of(minutes: int, days: Sequence[tuple[Day, Day]]) -> list[Row]:
@@ -104,12 +103,7 @@ def figures(day: Day) -> dict[str, float]:
 
 def main() -> int:
     """The command."""
-    parser = command.options(__doc__)
-    parser.set_defaults(engine="emulated")  # there is no other one in virtual time, and the result says so
-    parser.add_argument("--seeds", type=int, default=10, help="how many (default: 10)")
-    if not parser.parse_args().quick:
-        parser.set_defaults(output=RESULTS / "virtual_swings.json")
-    return command.run("virtual_swings", parser, measure)
+    return virtual_main("virtual_swings", __doc__, measure)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_rows, shown
 from benchmarks.harness.statistics import paired_ratio
-from benchmarks.harness.swing import swung
+from benchmarks.harness.swing import swinging_rps
 from benchmarks.harness.trace import plan_of
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.open_loop import replay_trace
@@ -308,7 +308,7 @@ def arrivals(arguments: argparse.Namespace, seed: int) -> Iterator[PlannedReques
 
 def rate_rps(arguments: argparse.Namespace, share: float) -> float:
     """The rate at a share of the whole, 0 to 1."""
-    return float(arguments.low * (1 + (arguments.times - 1) * swung(share)))
+    return swinging_rps(arguments.low, arguments.times, share)
 
 
 def findings_of(rounds: Sequence[Round], arguments: argparse.Namespace, gpus: int, source: str) -> command.Findings:

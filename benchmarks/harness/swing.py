@@ -6,8 +6,14 @@ from __future__ import annotations
 CORNERS = (0.25, 0.5, 0.625, 0.875)
 
 
-def swung(share: float) -> float:
-    """How high the load is, 0 to 1, at a share of the whole, 0 to 1."""
+def swinging_rps(low_rps: float, times: float, share: float) -> float:
+    """Requests each second.
+
+    Args:
+        low_rps: at the low end.
+        times: how much higher the high end is.
+        share: of the whole that is over, 0 to 1.
+    """
     climbs, high, falls, low = CORNERS
     up = (share - climbs) / (high - climbs) if share < high else (low - share) / (low - falls)
-    return min(max(up, 0.0), 1.0)
+    return low_rps * (1 + (times - 1) * min(max(up, 0.0), 1.0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconfigure_daemon.tuning.between import between_the_values, nearest_candidate
 from reconfigure_policies import surrogate
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Tier
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
 from reconfigure_policies.domain.forecast import Forecast, WorkloadContext
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.surrogate import CostOfTrial, Suggestions, SuggestOptions, Surrogates
@@ -132,12 +132,7 @@ def in_order_of_cores(
     proposals: Iterable[Proposal], space: ConfigurationSpace, enforced: Configuration
 ) -> list[Proposal]:
     """Proposals of one core one after the other, those of the running one first, so that few cores boot."""
-    groups: dict[tuple[object, ...], list[Proposal]] = {cold_part(space, enforced): []}
+    groups: dict[tuple[KnobValue, ...], list[Proposal]] = {space.cold_part(enforced): []}
     for proposal in proposals:
-        groups.setdefault(cold_part(space, proposal.configuration), []).append(proposal)
+        groups.setdefault(space.cold_part(proposal.configuration), []).append(proposal)
     return [proposal for group in groups.values() for proposal in group]
-
-
-def cold_part(space: ConfigurationSpace, configuration: Configuration) -> tuple[object, ...]:
-    """What a core is booted with."""
-    return tuple(configuration[knob.name] for knob in space.knobs if knob.tier is Tier.COLD)

@@ -18,7 +18,7 @@ from reconfigure_daemon.settings.model import Settings
 from reconfigure_daemon.tuning.measuring import Measuring, NotServed, Offered
 from reconfigure_daemon.tuning.moves import Moves, has_failed
 from reconfigure_daemon.tuning.progress import Costs, Progress, Tried
-from reconfigure_daemon.tuning.proposing import Proposal, Proposing, cold_part
+from reconfigure_daemon.tuning.proposing import Proposal, Proposing
 from reconfigure_policies.decision import completed
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationOutsideSpace, ConfigurationSpace
 from reconfigure_policies.domain.decision import Outcome, OutcomeKind
@@ -146,7 +146,7 @@ class Session:
         costs = Costs.of(self.progress.tried, trial_s, self._means.settings().decision.assumed_switch_s)
 
         def cost_j(before: Configuration, after: Configuration) -> float:
-            boots = cold_part(space, before) != cold_part(space, after)
+            boots = space.cold_part(before) != space.cold_part(after)
             return costs.trial_j + (costs.boot_j if boots else 0.0)
 
         def choose() -> list[Proposal]:
@@ -164,7 +164,7 @@ class Session:
         before = await self._enforced()
         why = f"trial {number} of {self._offered.request.trials}: {proposal.reason}"
         outcome = await self._move(proposal.configuration, why)
-        moved_cold = cold_part(self._space, before) != cold_part(self._space, proposal.configuration)
+        moved_cold = self._space.cold_part(before) != self._space.cold_part(proposal.configuration)
         if has_failed(outcome) and outcome is not None:
             if not moved_cold or outcome.kind is OutcomeKind.UNKNOWN:
                 raise TrialNotReached(f"{proposal.configuration} was not reached: {outcome.detail}")

@@ -10,7 +10,7 @@ from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.emulated_engine.model import model_for
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import WindowModel
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue, Tier
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
 
 #: Windows between two points where the schedule may change.
 EPOCH_WINDOWS = 10
@@ -104,7 +104,7 @@ def _schedule(
     """The cheapest way through the epochs (Viterbi): per cold part the best hot one, a switch's joules between two."""
     by_cold: dict[_Cold, list[Configuration]] = {}
     for configuration in epochs:
-        by_cold.setdefault(_cold(configuration, space), []).append(configuration)
+        by_cold.setdefault(space.cold_part(configuration), []).append(configuration)
     boots_j = {cold: _boot_j(each[0], model, boot_s) for cold, each in by_cold.items()}
     ways: dict[_Cold, tuple[float, Account, int]] = dict.fromkeys(by_cold, (0.0, Account(), 0))
     for index in range(len(next(iter(epochs.values())))):
@@ -146,7 +146,3 @@ def _extended(
 def _boot_j(configuration: Configuration, model: WindowModel, boot_s: float) -> float:
     engine = model_for(configuration, model.base)
     return (engine.boot_power_w + engine.idle_power_w) * boot_s
-
-
-def _cold(configuration: Configuration, space: ConfigurationSpace) -> _Cold:
-    return tuple(configuration[knob.name] for knob in space.knobs if knob.tier is Tier.COLD)

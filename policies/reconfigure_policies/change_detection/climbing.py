@@ -27,7 +27,6 @@ _PAUSE_S = 20.0
 #: A load is not expected to grow by more than this factor; one that does is looked at again on the way there.
 _MOST_GROWTH = 2.0
 
-
 #: Both ends of the minute count.
 _COUNTS = 3 * _OF_A_THIRD + 1
 
@@ -49,10 +48,10 @@ class Trend:
     now_rps: float
     then_rps: float
     in_s: float
-    most_rps: float = 0.0
-    error_rps: float = 0.0
-    burstiness: float = 1.0
-    climbs: bool = False
+    most_rps: float
+    error_rps: float
+    burstiness: float
+    climbs: bool
 
     def __str__(self) -> str:
         ahead = f", {self.then_rps:.3g} in {self.in_s:.0f} s if it goes on" if self.then_rps > self.now_rps else ""

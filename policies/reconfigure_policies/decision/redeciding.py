@@ -15,7 +15,7 @@ from reconfigure_policies.decision.pareto import Ranked, Ranking, open_to_object
 from reconfigure_policies.decision.paying import SwitchCost, judge, switch_cost
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.decision.terms import DecisionTerms
-from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue, Tier
+from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Snapshot
 from reconfigure_policies.domain.forecast import Forecast
 from reconfigure_policies.domain.history import OwnChanges, SwitchMeasurement
@@ -126,23 +126,15 @@ class _Question:
 
         What a core could serve is foretold more surely than the tails at a rate that was not measured.
         """
-        capacities: dict[frozenset[tuple[str, KnobValue]], float] = {}
+        capacities: dict[tuple[KnobValue, ...], float] = {}
         for each in self.snapshot.forecasts:
             if each.throughput_tps is not None:
-                core = self.core_of(each.configuration)
+                core = self.space.cold_part(each.configuration)
                 capacities[core] = max(each.throughput_tps.median, capacities.get(core, 0.0))
-        least_tps = _AS_MUCH * capacities.get(self.core_of(self.enforced), 0.0)
-        forecasts = tuple(
-            each
-            for each in self.snapshot.forecasts
-            if capacities.get(self.core_of(each.configuration), least_tps) >= least_tps
-        )
-        return replace(self.snapshot, forecasts=forecasts)
-
-    def core_of(self, configuration: Configuration) -> frozenset[tuple[str, KnobValue]]:
-        """What needs a new core to be changed, as it takes effect."""
-        cold = {knob.name for knob in self.space.knobs if knob.tier is Tier.COLD}
-        return frozenset((n, v) for n, v in self.space.effective(configuration).items() if n in cold)
+        least_tps = _AS_MUCH * capacities.get(self.space.cold_part(self.space.effective(self.enforced)), 0.0)
+        less = {core for core, tps in capacities.items() if tps < least_tps}
+        forecasts = (each for each in self.snapshot.forecasts if self.space.cold_part(each.configuration) not in less)
+        return replace(self.snapshot, forecasts=tuple(forecasts))
 
     @cached_property
     def present(self) -> Forecast | None:

@@ -27,6 +27,9 @@ _FIRST, _SETTLED = 4, 10
 #: Windows in a row in which too many requests miss the SLO: one may be a burst that ends before anything could be done.
 _MISSING = 2
 
+#: Windows that tell what requests are like where the load is no longer what windows have seen.
+_LATEST = 2
+
 #: Share of what windows have seen on average below which the load is another one.
 _FALLEN = 0.6
 
@@ -166,7 +169,7 @@ def answered(watch: Watch) -> Watch:
 def _has_fallen(watch: Watch, trend: Trend) -> bool:
     """Whether the load is far below what windows have seen on average; not again before new ones have."""
     usual = usual_context(watch.windows)
-    if usual is None or len(watch.windows) <= _MISSING:
+    if usual is None or len(watch.windows) <= _LATEST:
         return False
     return trend.most_rps + 2 * trend.error_rps < _FALLEN * usual.arrival_rate_rps
 
@@ -174,7 +177,7 @@ def _has_fallen(watch: Watch, trend: Trend) -> bool:
 def _fallen(watch: Watch, trend: Trend) -> Watch:
     """The latest windows still tell what requests are like."""
     occasion = watch.occasion or f"the load fell to {trend.now_rps:.3g} requests/s"
-    return replace(watch, windows=watch.windows[-_MISSING:], since_shift=0, fall=trend, occasion=occasion)
+    return replace(watch, windows=watch.windows[-_LATEST:], since_shift=0, fall=trend, occasion=occasion)
 
 
 def _burstiness(watch: Watch) -> float:

@@ -126,9 +126,11 @@ class ConfigurationSpace:
     knobs: tuple[Knob, ...]
     constraints: tuple[Constraint, ...] = ()
     _by_name: Mapping[str, Knob] = field(init=False, repr=False, compare=False)
+    _cold: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {knob.name: knob for knob in self.knobs})
+        object.__setattr__(self, "_cold", tuple(knob.name for knob in self.knobs if knob.tier is Tier.COLD))
 
     def __contains__(self, name: object) -> bool:
         return name in self._by_name
@@ -202,6 +204,10 @@ class ConfigurationSpace:
                 continue
             if self.effective(configuration) == configuration:
                 yield configuration
+
+    def cold_part(self, configuration: Mapping[str, KnobValue]) -> tuple[KnobValue, ...]:
+        """What a core is booted with, of a full configuration: the values of its cold knobs, in their order."""
+        return tuple(configuration[name] for name in self._cold)
 
     def split(self, changes: Mapping[str, KnobValue]) -> tuple[dict[str, KnobValue], dict[str, KnobValue]]:
         """Changes by tier: `(hot, cold)`."""

@@ -25,6 +25,16 @@ def seen(*windows, watch=None, own=None, detecting=True):
     return watch
 
 
+def occasions_of(watch, windows):
+    """After each window, each answered at once."""
+    occasions = []
+    for each in windows:
+        watch = after_window(watch, each, OwnChanges())
+        occasions.append(watch.occasion)
+        watch = answered(watch)
+    return occasions
+
+
 def settled(usual):
     return answered(seen(*[usual] * 20))
 
@@ -68,32 +78,20 @@ def test_without_anything_learned_it_is_no_occasion():
 
 def test_it_is_told_once_and_again_after_five_minutes():
     """Where nothing can serve it the history does not fill up; meanwhile what was decided has its time."""
-    missing, told = SETTLED, []
-    for index in range(24):
-        missing = after_window(missing, window(missed=100), OwnChanges())
-        told += [index] if missing.occasion is not None else []
-        missing = answered(missing)
-    assert told == [1, 11, 21]
+    occasions = occasions_of(SETTLED, [window(missed=100)] * 24)
+    assert [index for index, each in enumerate(occasions) if each is not None] == [1, 11, 21]
 
 
 def test_it_is_decided_again_on_what_the_workload_settles_to():
     """Five minutes after the occasion, if the SLO holds again."""
     watch = answered(seen(*[window(missed=100)] * 2, watch=SETTLED))
-    occasions = []
-    for _ in range(12):
-        watch = after_window(watch, window(), OwnChanges())
-        occasions.append(watch.occasion)
-        watch = answered(watch)
+    occasions = occasions_of(watch, [window()] * 12)
     assert occasions == [None] * 9 + ["the workload has settled"] + [None] * 2
 
 
 def test_a_first_decision_is_made_once_enough_was_seen():
     """Two minutes of it."""
-    watch, occasions = Watch(), []
-    for _ in range(30):
-        watch = after_window(watch, window(), OwnChanges())
-        occasions.append(watch.occasion)
-        watch = answered(watch)
+    occasions = occasions_of(Watch(), [window()] * 30)
     assert [index for index, each in enumerate(occasions) if each] == [3]
 
 
@@ -166,11 +164,7 @@ def test_a_climb_that_is_over_before_anybody_answered_counts_no_more():
 def test_what_saves_is_decided_once_the_load_has_settled():
     """Ten windows after it was last found to climb."""
     watch, _ = climbed(DECIDED, 500, ramp)
-    occasions = []
-    for _ in range(12):
-        watch = after_window(watch, window(), OwnChanges())
-        occasions.append(watch.occasion)
-        watch = answered(watch)
+    occasions = occasions_of(watch, [window()] * 12)
     assert occasions == [None] * 9 + ["the load has settled"] + [None] * 2
 
 
@@ -185,9 +179,5 @@ def test_a_load_that_fell_counts_as_it_is_now():
     assert first.busiest.arrival_rate_rps < STEADY_RPS
     assert len(first.windows) == 2
     assert watch.fall is None
-    occasions = []
-    for _ in range(12):
-        watch = after_window(watch, window(finished=20), OwnChanges())
-        occasions.append(watch.occasion)
-        watch = answered(watch)
+    occasions = occasions_of(watch, [window(finished=20)] * 12)
     assert "the workload has settled" in occasions
