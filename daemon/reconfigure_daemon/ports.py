@@ -341,9 +341,11 @@ class WindowSource(Protocol):
 
     Attributes:
         slo: what makes a finished request a good one; may be replaced between two batches.
+        core_since_s: when the present core began to serve undisturbed, on the host's monotonic clock; likewise.
     """
 
     slo: ServiceLevelObjective
+    core_since_s: float
 
     def current(self) -> WorkloadWindow | None:
         """The window in the making; None before there is any of it."""

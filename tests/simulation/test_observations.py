@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from benchmarks.harness.virtual_time import in_virtual_time
+from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.controller import SETTINGS, Controller, InProcessLauncher
 
@@ -52,6 +53,29 @@ def test_only_settled_windows_of_one_configuration_are_observed(tmp_path):
     assert all(
         w.finished >= SETTINGS.monitoring.observation_min_requests for w in (seen.window for seen in observations)
     )
+
+
+def test_nothing_is_learned_of_a_core_while_another_boots_beside_it(tmp_path):
+    """Windows of that time are kept as history; what they got is also what the boot took."""
+
+    async def story():
+        launcher = InProcessLauncher(emulation=Emulation(boot_s=100))
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            traffic = asyncio.create_task(_traffic(launcher.host, 5))
+            await asyncio.sleep(50)
+            began_s = controller.clock.monotonic()
+            switched = await controller.submit("apply", changes={"block_size": 32})
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+            windows, observations = list(controller.loop.sampler.windows), await controller.store.observations()
+        await launcher.end()
+        return began_s, switched.record.outcome.duration_s, windows, observations
+
+    began_s, duration_s, windows, observations = in_virtual_time(story())
+    assert duration_s >= 100
+    assert len([window for window in windows if window.started_s >= began_s]) >= 2
+    assert [seen for seen in observations if seen.window.started_s + seen.window.duration_s > began_s + 1] == []
 
 
 def test_a_window_without_traffic_is_no_observation(tmp_path):

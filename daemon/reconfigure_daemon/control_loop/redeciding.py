@@ -74,6 +74,11 @@ class Redeciding:
             self._ahead_s = look_ahead_s(await self._journal.switch_measurements(), settings.decision.to_domain())
         self._outlook.count(batch.totals, self._ahead_s)
 
+    def looks_away(self) -> None:
+        """The engine is being changed: windows that are complete by now say nothing of what serves before or after."""
+        seen = self._sampler.windows
+        self._last = seen[-1] if seen else None
+
     async def look(self, state: HostState) -> bool:
         """Take in what was sampled since the last look; returns whether there is something to decide.
 

@@ -38,6 +38,11 @@ class _Deployed:
     enforced: Configuration
     steady: bool
 
+    def is_another_core(self, before: _Deployed) -> bool:
+        """Whether another core serves than before, or the same one undisturbed again."""
+        core, core_before = (self.host_id, self.deployment_id), (before.host_id, before.deployment_id)
+        return core != core_before or (self.steady and not before.steady)
+
 
 class Sampler:
     """Reads the engine and the meter, and remembers the latest of each.
@@ -91,6 +96,7 @@ class Sampler:
 
     def use_windows(self, builder: WindowSource) -> None:
         """Cut windows in another way from now on; what is in the making is dropped."""
+        builder.core_since_s = self._builder.core_since_s
         self._builder = builder
 
     def read_energy(self) -> None:
@@ -146,9 +152,11 @@ class Sampler:
 
     async def _follow_changes(self, state: HostState, batch: TelemetryBatch) -> None:
         """No window mixes two configurations, and the first one after a change starts when it has settled."""
-        deployed = _deployed(state)
-        if deployed != self._deployed:
-            if self._deployed is not None:
+        deployed, before = _deployed(state), self._deployed
+        if deployed != before:
+            if before is not None:
+                if deployed.is_another_core(before):
+                    self._builder.core_since_s = batch.now_s
                 self._changes_s.append(batch.now_s)
                 self._settles_at_s = batch.now_s + self._settings().monitoring.settle_s
             self._deployed = deployed
@@ -165,7 +173,7 @@ class Sampler:
         self.windows.append(window)
         self._metrics.observe_window(window, self._builder.slo)
         await self._journal.record_window(window, configuration, state.host_id, at)
-        if self._is_observation(window, tuple(self._changes_s)):
+        if state.phase is HostPhase.SERVING and self._is_observation(window, tuple(self._changes_s)):
             await self._journal.record_observation(
                 Observation(at, state.host_id, state.engine, state.engine_version, state.model, configuration, window)
             )

@@ -56,6 +56,7 @@ class Emulation(BaseModel):
     Attributes:
         boot_s: from the request to the first generated token.
         stall_base_s, stall_per_request_s: what a cut after pre-copy costs every live stream.
+        beside_factor: how much longer steps take while two deployments share devices.
         room_beside: whether a second deployment fits beside the first, which `auto` switching asks.
         faults: the first rule that matches counts.
     """
@@ -65,6 +66,7 @@ class Emulation(BaseModel):
     boot_s: _NotNegative = 9.0
     stall_base_s: _NotNegative = 0.02
     stall_per_request_s: _NotNegative = 0.0006
+    beside_factor: Annotated[float, Field(ge=1)] = 1.5
     room_beside: bool = True
     faults: tuple[FaultRule, ...] = ()
 

@@ -60,6 +60,16 @@ class EngineModel:
         compute_s = self.compute_s_per_token * (prefill_tokens + decode_batch)
         return self.step_overhead_s + max(self.weight_read_s, compute_s)
 
+    def slowed(self, factor: float) -> EngineModel:
+        """The same deployment with another one at work on its devices: every step takes so many times as long."""
+        return replace(
+            self,
+            step_overhead_s=self.step_overhead_s * factor,
+            weight_read_s=self.weight_read_s * factor,
+            compute_s_per_token=self.compute_s_per_token * factor,
+            kv_read_s_per_token=self.kv_read_s_per_token * factor,
+        )
+
     def step_energy_j(self, prefill_tokens: int, decode_batch: int, rested: bool) -> float:
         """Joules above idle of a step; `rested` says that the GPU was idle just before it."""
         energy_j = (

@@ -60,13 +60,43 @@ class Switching:
                 case SwitchMode.DRAIN:
                     await self._drained(configuration, knobs, deadline_s)
                 case _:
-                    await self._boot(configuration, deadline_s)
-                    self._enter("pre_copy")
-                    self._cut(configuration, knobs, self._emulation.stall_s(self._engine.live_requests))
+                    await self._overlapped(configuration, knobs, deadline_s)
             self._enter("retire")
         finally:
             self._close_phase()
             self._engine.woken()
+
+    async def _overlapped(
+        self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, deadline_s: float
+    ) -> None:
+        """Two deployments share devices and nothing is paced, until the tokens of all streams are computed anew."""
+        scheduler, factor = self._engine.scheduler, self._emulation.beside_factor
+        own, own_knobs = scheduler.model, scheduler.knobs
+        self._go_on_as(own.slowed(factor), own_knobs.changed({"pacing_interval_s": 0.0}))
+        try:
+            await self._boot(configuration, deadline_s)
+        except BaseException:
+            self._go_on_as(own, own_knobs)
+            raise
+        self._enter("pre_copy")
+        model = model_for(configuration, self._base)
+        self._cut(
+            configuration,
+            knobs.changed({"pacing_interval_s": 0.0}),
+            self._emulation.stall_s(self._engine.live_requests),
+        )
+        self._go_on_as(model.slowed(factor), scheduler.knobs)
+        try:
+            await self._clock.sleep(self.moved.replayed_tokens * scheduler.model.compute_s_per_token)
+        finally:
+            self._go_on_as(model, knobs)
+
+    def _go_on_as(self, model: EngineModel, knobs: SchedulerKnobs) -> None:
+        """From the next step on; nothing is moved."""
+        self._engine.catch_up()
+        self._engine.scheduler.model = model
+        self._engine.scheduler.set_knobs(knobs)
+        self._engine.woken()
 
     async def _sequential(
         self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, deadline_s: float

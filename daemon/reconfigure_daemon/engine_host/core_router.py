@@ -238,7 +238,7 @@ class CoreRouter:
                 live.replays += 1
                 live.moved_s = live.last_output_s if live.last_output_s is not None else time.monotonic()
                 await target.client.add_request_async(resumed_request(live))
-                tokens += live.prompt_tokens + len(live.generated)
+                tokens += live.tokens
         finally:
             await self._abort_on_cores(left_behind)
         return tokens

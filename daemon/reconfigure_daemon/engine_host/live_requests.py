@@ -46,6 +46,11 @@ class LiveRequest:
         """Length of the prompt; 0 for a prompt given as embeddings only."""
         return len(self.request.prompt_token_ids or ())
 
+    @property
+    def tokens(self) -> int:
+        """Length of the prompt and of what was generated so far."""
+        return self.prompt_tokens + len(self.generated)
+
 
 class Ledger:
     """The live requests by id, counters since the host began, and records of the finished ones."""

@@ -1,9 +1,10 @@
 """The cold switch: boot, warm up, pre-copy, move the streams group by group, retire; and the ways back.
 
 Nothing is paused. A stream is what the ledger says it is, prompt and tokens handed out, so it moves by being submitted
-to the new core as it stands; whatever the old core still says about it is an echo and is dropped. Streams move in
-small groups, each copied ahead once more right before its turn, so that a stream waits only for the few tokens
-its own group has left to compute, and all others go on.
+to the new core as it stands; whatever the old core still says about it is an echo and is dropped. From the first copy
+on newcomers begin in the new core, together with whoever still waits for a first token in the old one: what is left to
+move only becomes less. Streams move in small groups, each copied ahead once more right before its turn, so that a
+stream waits only for the few tokens its own group has left to compute, and all others go on.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +22,14 @@ from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.replay import inexact_reason, precopy_request
-from reconfigure_daemon.engine_host.side_by_side import share_processors, taking_turns
+from reconfigure_daemon.engine_host.side_by_side import share_processors, taking_turns, unpaced
 from reconfigure_daemon.engine_host.warm_up import warm_up
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import Configuration
 
 PRECOPY_ROUNDS = 6
 PRECOPY_ENOUGH_S = 0.1  # a round this short leaves little for the groups
+COPIED_AT_ONCE_TOKENS = 8192  # a newcomer's prompt waits behind no more than this, about 0.2 s of a GPU with a 7B model
 GROUP_COPY_S = 0.1  # streams move in groups that take at most about this long to copy ahead
 LARGEST_GROUP = 16
 GROUP_PATIENCE_S = 2.0  # a stream may wait its turn behind a smaller running cap; the next group then goes on
@@ -100,6 +102,7 @@ class Switch:
         self._report = report
         self._begun_s = time.monotonic()
         self._copies = 0
+        self._copied_tokens: dict[str, int] = {}
         self._group_size = 1
         self.record = SwitchRecord()
 
@@ -119,18 +122,19 @@ class Switch:
 
     async def _overlapped(self) -> None:
         old = self._router.serving
-        new = await self._boot(self._plan.configuration)
-        try:
-            with self._in_its_own_words(new):
-                async with taking_turns(old):
-                    await self._warm_up(new, old)
-                    await self._precopy(old, new)
-                    async with taking_turns(new):
-                        staying = await self._move_over(old, new)
-                        await self._settle(new)
-        except BaseException:
-            await self._go_back(new, old)
-            raise
+        async with unpaced(old):
+            new = await self._boot(self._plan.configuration)
+            try:
+                with self._in_its_own_words(new):
+                    async with taking_turns(old):
+                        await self._warm_up(new, old)
+                        async with unpaced(new), taking_turns(new):
+                            await self._precopy(old, new)
+                            staying = await self._move_over(old, new)
+                            await self._settle(new)
+            except BaseException:
+                await self._go_back(new, old)
+                raise
         await self._retire(old, staying)
 
     async def _boot(self, configuration: Configuration) -> Core:
@@ -147,11 +151,13 @@ class Switch:
             await asyncio.wait_for(warm_up(self._router, new, old if same_numbers else None), self._plan.left_s())
 
     async def _precopy(self, old: Core, new: Core) -> None:
-        """Send every stream's tokens ahead, again and again, until a round is short or no shorter than the last.
+        """Let newcomers begin in the new core, and send every stream's tokens ahead, again and again.
 
-        Once is enough where a round is spread over many steps: each stream is copied again right before it moves.
+        Until a round is short or no shorter than the last. Once is enough where a round is spread over many steps: each
+        stream is copied again right before it moves.
         """
         async with self._phase("pre_copy"):
+            await self._begin_in(new, old)
             before_s = math.inf
             for round_number in range(1 if share_processors(old) else PRECOPY_ROUNDS):
                 streams = self._divide(old)[0]
@@ -162,14 +168,31 @@ class Switch:
                     break
                 before_s = took_s
 
+    async def _begin_in(self, new: Core, old: Core) -> None:
+        """Newcomers go to the new core from here on, and so does whoever waits for a first token: it has no stream yet.
+
+        The old core would have to compute their prompts while it shares its device, and then they would be copied.
+        """
+        self._router.ledger.collect_stalls()
+        self._router.serving = new
+        moving = self._divide(old)[0]
+        self.record.live_requests = len(moving)
+        waiting = [live for live in moving if not live.generated]
+        self.record.replayed_tokens += await self._router.move(waiting, new)
+
     async def _copy_round(self, streams: list[LiveRequest], old: Core, new: Core) -> float:
-        """All at once, or one by one in the gaps between the old core's steps; returns the seconds of copying."""
-        if not share_processors(old):
-            return await self._copy_ahead(streams, new)
+        """So many at once as newcomers can wait for, or one by one in the gaps between the old core's steps.
+
+        Returns the seconds of copying.
+        """
         spent_s = 0.0
-        for live in streams:
-            await self._until_served_once_more(streams)
-            spent_s += await self._copy_ahead([live], new)
+        if share_processors(old):
+            for live in streams:
+                await self._until_served_once_more(streams)
+                spent_s += await self._copy_ahead([live], new)
+        else:
+            for part in parts_of(streams, self._copied_tokens):
+                spent_s += await self._copy_ahead(self._alive(part), new)
         return spent_s
 
     async def _copy_ahead(self, streams: Iterable[LiveRequest], new: Core) -> float:
@@ -178,18 +201,16 @@ class Switch:
             return 0.0
         begun_s = time.monotonic()
         self._copies += 1
-        batch = [precopy_request(live, self._copies) for live in streams]
-        copying = self._router.run_private(new, [request for request in batch if request is not None])
+        batch = [(live, precopy_request(live, self._copies)) for live in streams]
+        copying = self._router.run_private(new, [request for _, request in batch if request is not None])
+        self._copied_tokens.update({live.request.request_id: live.tokens for live, _ in batch})
         await asyncio.wait_for(copying, self._plan.left_s())
         return time.monotonic() - begun_s
 
     async def _move_over(self, old: Core, new: Core) -> list[LiveRequest]:
-        """Newcomers begin in the new core, streams follow group by group; returns those that end on the old core."""
+        """Streams follow group by group; returns those that end on the old core."""
         async with self._phase("move"):
-            self._router.ledger.collect_stalls()
-            self._router.serving = new
             moving, staying = self._divide(old)
-            self.record.live_requests = len(moving)
             for start in range(0, len(moving), self._group_size):
                 group = self._alive(moving[start : start + self._group_size])
                 await self._copy_ahead(group, new)
@@ -353,16 +374,22 @@ class Switch:
     # --- shared ----------------------------------------------------------------------------------------------------
 
     def _divide(self, old: Core) -> tuple[list[LiveRequest], list[LiveRequest]]:
-        """The old core's live requests: those that move, and those that stay until they end."""
+        """The old core's live requests: those that move, and those that stay until they end.
+
+        A request that has generated nothing yet goes on exactly whatever the new core's numbers are.
+        """
         live = [r for r in self._router.ledger if r.core == old.id]
         numbers = _numbers_differ(old.configuration, self._plan.configuration)
         draws = "speculative" in old.configuration.changes_to(self._plan.configuration)
         inexact = [
-            r for r in live if numbers or (draws and _samples(r)) or inexact_reason(r, self._plan.reasoning) is not None
+            r
+            for r in live
+            if (r.generated and (numbers or (draws and _samples(r))))
+            or inexact_reason(r, self._plan.reasoning) is not None
         ]
         if self._plan.inexact == "drain":
             return [r for r in live if r not in inexact], inexact
-        self.record.inexact_requests = len(inexact)
+        self.record.inexact_requests = max(len(inexact), self.record.inexact_requests)
         return live, []
 
     @contextlib.asynccontextmanager
@@ -378,6 +405,26 @@ class Switch:
     def _say(self, phase: str, detail: str = "") -> None:
         elapsed_s = time.monotonic() - self._begun_s
         self._report(SwitchProgress(phase=phase, elapsed_s=round(elapsed_s, 3), detail=detail))
+
+
+def parts_of(streams: Iterable[LiveRequest], copied_tokens: Mapping[str, int]) -> Iterator[list[LiveRequest]]:
+    """Streams in turn, as many at a time as have about `COPIED_AT_ONCE_TOKENS` to copy; at least one.
+
+    Args:
+        streams: to copy ahead.
+        copied_tokens: how many of each were copied before, by request id.
+    """
+    part: list[LiveRequest] = []
+    tokens = 0
+    for live in streams:
+        left = live.tokens - copied_tokens.get(live.request.request_id, 0)
+        if part and tokens + left > COPIED_AT_ONCE_TOKENS:
+            yield part
+            part, tokens = [], 0
+        part.append(live)
+        tokens += left
+    if part:
+        yield part
 
 
 def group_size(streams: int, copied_in_s: float) -> int:

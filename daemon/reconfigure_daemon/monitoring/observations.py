@@ -15,7 +15,7 @@ class ObservationRules:
     Attributes:
         window_s: its least duration.
         settle_s: how long the configuration must have been in force before it starts.
-        min_requests: the least number of requests that finished in it.
+        min_requests: the least number of requests that finished in it and had begun under what served it.
     """
 
     window_s: float
@@ -42,8 +42,10 @@ def why_not_observed(window: WorkloadWindow, changes_s: Iterable[float], rules: 
         )
     if window.duration_s < rules.window_s:
         return f"it lasted {window.duration_s:.1f} s of {rules.window_s:g} s"
-    if window.finished < rules.min_requests:
-        return f"{window.finished} requests finished in it, of {rules.min_requests} needed"
+    own = window.finished - window.inherited
+    if own < rules.min_requests:
+        besides = f" besides {window.inherited} inherited ones" if window.inherited else ""
+        return f"{own} requests finished in it{besides}, of {rules.min_requests} needed"
     if window.dropped:
         return f"{window.dropped} of its requests were overwritten before they were read"
     return None

@@ -32,16 +32,29 @@ class TimeWeightedMean:
 
 
 class PartialWindow:
-    """What happened since a batch's totals, which are the window's zero."""
+    """What happened since a batch's totals, which are the window's zero.
 
-    def __init__(self, start: TelemetryBatch, energy: EnergyReading | None, slo: ServiceLevelObjective) -> None:
-        self._host_id, self._slo = start.host_id, slo
+    Args:
+        start: the batch.
+        energy: the meter, read together with it.
+        slo: what makes a finished request a good one.
+        core_since_s: requests that arrived earlier are inherited.
+    """
+
+    def __init__(
+        self,
+        start: TelemetryBatch,
+        energy: EnergyReading | None,
+        slo: ServiceLevelObjective,
+        core_since_s: float = float("-inf"),
+    ) -> None:
+        self._host_id, self._slo, self._core_since_s = start.host_id, slo, core_since_s
         self._first = self._last = start.totals
         self._running = TimeWeightedMean(start.totals.at_s, start.totals.running)
         self._waiting = TimeWeightedMean(start.totals.at_s, start.totals.waiting)
         self._energy = EnergySpan(energy)
         self._ttft, self._tpot, self._e2e_latency = LatencySketch(), LatencySketch(), LatencySketch()
-        self._slo_met = self._dropped = self._aborted = 0
+        self._slo_met = self._dropped = self._aborted = self._inherited = 0
 
     @property
     def duration_s(self) -> float:
@@ -65,6 +78,9 @@ class PartialWindow:
 
     def _take(self, records: Iterable[RequestRecord]) -> None:
         for record in records:
+            if record.arrived_s < self._core_since_s:
+                self._inherited += 1
+                continue
             self._slo_met += self._slo.met_by(record)
             self._aborted += self._slo.left_open_by(record)
             self._e2e_latency.add(record.e2e_latency_s)
@@ -97,6 +113,7 @@ class PartialWindow:
             energy_by_source_j=energy.by_source_j,
             dropped=self._dropped,
             aborted=self._aborted,
+            inherited=self._inherited,
         )
 
 

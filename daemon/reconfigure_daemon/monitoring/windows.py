@@ -23,10 +23,15 @@ class WindowBuilder:
     Args:
         slo: what makes a finished request a good one; a new one holds from the next window on.
         length_s: the least duration of a window.
+
+    Attributes:
+        core_since_s: when the present core began to serve undisturbed, on the host's clock; requests that arrived
+            earlier are not judged by what they got from it.
     """
 
     def __init__(self, slo: ServiceLevelObjective, length_s: float) -> None:
         self.slo = slo
+        self.core_since_s = float("-inf")
         self._length_s = length_s
         self._partial: PartialWindow | None = None
 
@@ -38,7 +43,7 @@ class WindowBuilder:
             energy: the meter, read together with the batch; None makes the window's energy unknown at this edge.
         """
         if self._partial is None or not self._partial.continued_by(batch):
-            self._partial = PartialWindow(batch, energy, self.slo)
+            self._partial = self._begun(batch, energy)
             return []
         if batch.dropped:
             logger.warning(
@@ -49,8 +54,11 @@ class WindowBuilder:
         self._partial.extend(batch, energy)
         if self._partial.duration_s < self._length_s:
             return []
-        window, self._partial = self._partial.window(), PartialWindow(batch, energy, self.slo)
+        window, self._partial = self._partial.window(), self._begun(batch, energy)
         return [window]
+
+    def _begun(self, batch: TelemetryBatch, energy: EnergyReading | None) -> PartialWindow:
+        return PartialWindow(batch, energy, self.slo, self.core_since_s)
 
     def current(self) -> WorkloadWindow | None:
         """The window in the making, up to the last batch; None before there is any of it."""

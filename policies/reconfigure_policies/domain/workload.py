@@ -100,7 +100,9 @@ class WorkloadWindow:
     `measured`, `integrated`, `estimated` or `unknown`; energy is None only when unknown. `started_s` is on the
     host's monotonic clock. `dropped` finished requests were overwritten before they were read: `slo_met` and the
     percentiles of requests lack them. `aborted` finished requests were given up by their clients while they still
-    held the SLO: `slo_met` lacks them, and they are no misses either.
+    held the SLO: `slo_met` lacks them, and they are no misses either. `inherited` finished requests had begun before
+    the core was there that served the window, or while a switch was under way: what they got says nothing of it, so
+    that `slo_met` and the percentiles of requests lack them as well.
     """
 
     started_s: float
@@ -123,6 +125,7 @@ class WorkloadWindow:
     energy_by_source_j: Mapping[str, float] = field(default_factory=dict)
     dropped: int = 0
     aborted: int = 0
+    inherited: int = 0
 
     @property
     def arrival_rate_rps(self) -> float:
@@ -131,8 +134,8 @@ class WorkloadWindow:
 
     @property
     def judged(self) -> int:
-        """Finished requests of which it is known whether they met the SLO."""
-        return self.finished - self.dropped - self.aborted
+        """Finished requests of which it is known whether they met the SLO under what served the window."""
+        return self.finished - self.dropped - self.aborted - self.inherited
 
     @property
     def slo_attainment(self) -> float | None:

@@ -10,11 +10,12 @@ from reconfigure_policies.decision import DecisionTerms
 from reconfigure_policies.decision.canary import Verdict, judge
 from reconfigure_policies.decision.own_changes import after_canary, after_decision, after_window
 from reconfigure_policies.decision.redeciding import after_canary_decision
+from reconfigure_policies.decision.slow_loop import end_canary
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Outcome, OutcomeKind
 from reconfigure_policies.domain.history import Canary, DecisionRecord, OwnChanges
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import WorkloadWindow
-from tests.unit.decision.forecasts import NOW, SLO, SPACE, block, estimate, snapshot
+from tests.unit.decision.forecasts import CONTEXT, NOW, SLO, SPACE, block, estimate, forecast, snapshot
 
 TERMS = DecisionTerms(canary_s=90)
 EXPECTED = {"energy_per_output_token_j": estimate(0.2)}
@@ -119,6 +120,18 @@ def test_nobody_goes_back_to_what_would_not_hold():
     assert decision.kind is DecisionKind.KEEP
     assert "what was before would not hold now, TTFT has no end" in decision.reason
     assert after_canary(own, True, NOW, TERMS) == OwnChanges()
+
+
+@pytest.mark.parametrize(("most_tps", "goes_back"), [(1200, True), (1050, False)])
+def test_nobody_goes_back_to_what_the_load_would_fill(most_tps, goes_back):
+    """Its tails may be foretold to hold; what has queued up has to be served as well."""
+    own = OwnChanges(CANARY)
+    assert CONTEXT.arrival_rate_rps * CONTEXT.output_tokens == 1000
+    foretold = forecast(block(32)), forecast(block(16), tps=most_tps)
+    end = end_canary(CANARY, [window(met=0)], foretold, snapshot(enforced=block(32)), SPACE, TERMS, own)
+    assert (end.decision.kind is DecisionKind.REDEPLOY) == goes_back
+    assert ("1000 output tokens/s are asked for of 1050" in end.decision.reason) != goes_back
+    assert end.own.trusts(block(32), NOW) != goes_back
 
 
 def test_holding_is_a_decision_to_keep():

@@ -1,4 +1,4 @@
-"""Two cores on the same processors take turns; on a GPU nothing is paced."""
+"""Two cores on the same processors take turns; on a GPU none is held back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconfigure_daemon.engine_host.side_by_side import PACE_S, taking_turns
+from reconfigure_daemon.engine_host.side_by_side import PACE_S, taking_turns, unpaced
 
 
 class PacedCore:
@@ -36,6 +36,15 @@ async def test_a_core_on_the_cpu_is_paced_for_a_while(device, pace_s, during_and
     async with taking_turns(core):
         assert core.paces_s == [pace_s, *during_and_after[:1]]
     assert core.paces_s == [pace_s, *during_and_after]
+
+
+@pytest.mark.parametrize(("device", "during_and_after"), [("cuda", [0.0, 0.045]), ("cpu", [])])
+async def test_a_core_on_a_gpu_is_not_paced_for_a_while(device, during_and_after):
+    """Its steps take longer than the pace was chosen for, and it gets that back."""
+    core = PacedCore(device, 0.045)
+    async with unpaced(core):
+        assert core.paces_s == [0.045, *during_and_after[:1]]
+    assert core.paces_s == [0.045, *during_and_after]
 
 
 async def test_a_core_that_dies_meanwhile_hides_no_error():

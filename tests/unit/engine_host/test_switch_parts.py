@@ -16,7 +16,7 @@ from reconfigure_daemon.engine_host.memory import Room
 from reconfigure_daemon.engine_host.recovery import Recovery
 from reconfigure_daemon.engine_host.replay import inexact_reason
 from reconfigure_daemon.engine_host.resumption import generated_tokens, with_generated_tokens
-from reconfigure_daemon.engine_host.switch import LARGEST_GROUP, group_size
+from reconfigure_daemon.engine_host.switch import COPIED_AT_ONCE_TOKENS, LARGEST_GROUP, group_size, parts_of
 from reconfigure_daemon.engine_host.vllm_names import VllmNameMissing, resolve
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, check_agreement, check_answer
 from reconfigure_daemon.settings import Settings
@@ -93,6 +93,21 @@ def test_generated_tokens_travel_beside_the_clients_own_extra_arguments():
 def test_groups_are_as_large_as_a_short_copy_allows(streams, copied_in_s, size):
     """At least one stream, at most the limit."""
     assert group_size(streams, copied_in_s) == size
+
+
+def test_streams_are_copied_ahead_as_many_at_once_as_a_newcomer_can_wait_for():
+    """What was copied before costs nothing, and one that is longer than that goes alone."""
+    third = COPIED_AT_ONCE_TOKENS // 3
+    streams = [
+        live(request_id=f"{number}", prompt_token_ids=[1] * tokens)
+        for number, tokens in enumerate((third, third, third, 3 * COPIED_AT_ONCE_TOKENS, third))
+    ]
+    sizes = [len(part) for part in parts_of(streams, {})]
+    assert sizes == [3, 1, 1]
+    copied = {each.request.request_id: each.tokens for each in streams}
+    streams[0].generated.append(7)
+    assert list(parts_of(streams, copied)) == [streams]
+    assert list(parts_of([], {})) == []
 
 
 def test_a_warm_up_must_answer_in_full_in_the_vocabulary_and_with_numbers():

@@ -15,9 +15,10 @@ def record(
     ttft_s: float | None = 0.1,
     output_tokens: int = 10,
     finish_reason: FinishReason = FinishReason.STOP,
+    arrived_s: float = 0.0,
 ) -> RequestRecord:
     """A request that stopped by itself, unless another end is given."""
-    return RequestRecord(0, ttft_s, latency_s, 100, 20, output_tokens, 0.05, finish_reason)
+    return RequestRecord(arrived_s, ttft_s, latency_s, 100, 20, output_tokens, 0.05, finish_reason)
 
 
 def reading(at_s: float, **devices: tuple[float, EnergySource]) -> EnergyReading:

@@ -28,6 +28,11 @@ def test_a_settled_window_is_an_observation(changes_s: list[float]) -> None:
         (WINDOW, [500, 1015], "the configuration changed within it"),
         (replace(WINDOW, duration_s=29.5), [], "it lasted 29.5 s of 30 s"),
         (replace(WINDOW, finished=19), [], "19 requests finished in it, of 20 needed"),
+        (
+            replace(WINDOW, finished=30, inherited=12),
+            [],
+            "18 requests finished in it besides 12 inherited ones, of 20 needed",
+        ),
         (replace(WINDOW, dropped=3), [], "3 of its requests were overwritten before they were read"),
     ],
 )

@@ -135,6 +135,18 @@ def test_what_a_client_gave_up_inside_the_slo_is_counted_apart(given_up: Request
     assert window.slo_attainment == 1 / (2 - aborted)
 
 
+def test_what_began_before_the_core_served_is_not_judged_by_what_it_got() -> None:
+    """A request that waited for a switch says nothing of the core that it then ended in."""
+    host, windows = Host(), builder(1.0, ServiceLevelObjective(ttft_s=0.2, tpot_s=0.2))
+    windows.core_since_s = 900.0
+    windows.add(host.batch(), None)
+    late = record(ttft_s=50.0, latency_s=60.0, arrived_s=880.0)
+    [window] = windows.add(host.batch([late, record(arrived_s=900.0)]), None)
+    assert (window.finished, window.inherited, window.judged, window.slo_met) == (2, 1, 1, 1)
+    assert window.ttft_s.p99 == pytest.approx(0.1, rel=0.02)
+    assert window.output_tokens == 20
+
+
 def test_without_limits_whatever_a_client_gave_up_is_no_miss() -> None:
     """Nobody can wait for too long where nothing is demanded."""
     host, windows = Host(), builder(1.0)
