@@ -7,11 +7,16 @@ from math import isinf
 from reconfigure_policies.domain.forecast import Estimate, Forecast
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 
+#: Share of what a full core gives beyond which requests would queue up in every burst.
+_FULL = 0.9
+
 
 def broken_limit(forecast: Forecast, slo: ServiceLevelObjective, *, sure: bool = True, free: float = 0.0) -> str | None:
     """The first limit that would not hold, with its numbers; None if all do.
 
-    A limit on a latency that nothing was learned of does not hold.
+    A limit on a latency that nothing was learned of does not hold. Nor does one on the time until a first token, or
+    until the end, where nearly all is asked for that the core can give: what a full core gives is foretold more surely
+    than the tails of one that fills up.
 
     Args:
         forecast: of the workload in question.
@@ -34,7 +39,17 @@ def broken_limit(forecast: Forecast, slo: ServiceLevelObjective, *, sure: bool =
             return f"{name} has no end, since requests would queue up"
         if value_s > limit_s * (1 - free):
             return f"{name} p99 may reach {value_s:.3g} s of {limit_s:g} s"
-    return None
+    return None if slo.ttft_s is None and slo.e2e_latency_s is None else _overfull(forecast, free)
+
+
+def _overfull(forecast: Forecast, free: float) -> str | None:
+    if forecast.throughput_tps is None:
+        return None
+    asked_tps = forecast.context.arrival_rate_rps * forecast.context.output_tokens
+    most_tps = forecast.throughput_tps.median
+    if asked_tps <= _FULL * (1 - free) * most_tps:
+        return None
+    return f"{asked_tps:.0f} output tokens/s are asked for of {most_tps:.0f} that it can give"
 
 
 def _e2e(forecast: Forecast) -> Estimate | None:

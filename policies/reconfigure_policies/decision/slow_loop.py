@@ -19,9 +19,6 @@ from reconfigure_policies.domain.history import Canary, OwnChanges, SwitchMeasur
 from reconfigure_policies.domain.objective import ServiceLevelObjective
 from reconfigure_policies.domain.workload import WorkloadWindow
 
-#: Share of what a core can give beyond which it is not gone back to: what had queued up has to be served as well.
-_FULL = 0.9
-
 #: From a load that climbs to a redeploy that has begun: a stretch of arrivals, forecasts, a look.
 _NOTICED_S = 10.0
 
@@ -114,21 +111,7 @@ def end_canary(
     """
     there, before = forecasts
     judgement = judge(canary, windows, canary.expected if there is None else there.estimates, snapshot.slo, terms)
-    no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False) or _too_small(before)
+    no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False)
     decision = after_canary_decision(judgement, snapshot, space, own, no_way_back)
     stays = judgement.verdict is Verdict.HELD or no_way_back is not None
     return CanaryEnd(decision, after_canary(own, stays, snapshot.at, terms), judgement)
-
-
-def _too_small(forecast: Forecast) -> str | None:
-    """That the workload of the forecast asks for nearly all that this configuration can give; None where it does not.
-
-    What a full core gives is foretold more surely than the tails of one that is nearly full.
-    """
-    if forecast.throughput_tps is None:
-        return None
-    asked_tps = forecast.context.arrival_rate_rps * forecast.context.output_tokens
-    most_tps = forecast.throughput_tps.median
-    if asked_tps <= _FULL * most_tps:
-        return None
-    return f"{asked_tps:.0f} output tokens/s are asked for of {most_tps:.0f} that it can give"

@@ -13,7 +13,7 @@ from reconfigure_policies.decision.own_changes import free_at
 from reconfigure_policies.decision.service_level import broken_limit
 from reconfigure_policies.domain.decision import Author, DecisionKind
 from reconfigure_policies.domain.history import OwnChanges
-from reconfigure_policies.domain.objective import Objective
+from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
 from tests.unit.decision.forecasts import (
     CANDIDATES,
     FORECASTS,
@@ -210,6 +210,25 @@ def test_what_a_climb_comes_to_is_served_in_time():
     decision = decided(climbing(), OwnChanges(redeploys_at=(NOW - 100,)))
     assert (decision.kind, decision.target) == (DecisionKind.REDEPLOY, block(64))
     assert "TTFT p99 may reach" in decision.reason
+
+
+@pytest.mark.parametrize(("most_tps", "stays"), [(1120, True), (1100, False)])
+def test_a_core_that_a_climb_would_fill_is_left_in_time(most_tps, stays):
+    """Its tails may be foretold to hold: nine tenths of what it gives when full is the most that is asked of it."""
+    full = {"tps": most_tps}
+    fuller = forecasts_with(block_16=full, block_32={"energy_j": 0.5}, block_64=full)
+    decision = decided(snapshot(fuller, strained=fuller, climbs=True))
+    assert (decision.kind is DecisionKind.KEEP) == stays
+    assert stays or decision.target == block(32)
+    assert stays or "1000 output tokens/s are asked for of 1100" in decision.reason
+
+
+def test_without_limits_a_full_core_breaks_nothing():
+    """Nor with one on the time per token alone, which a queue does not lengthen."""
+    full = forecast(block(16), tps=900)
+    assert broken_limit(full, ServiceLevelObjective()) is None
+    assert broken_limit(full, ServiceLevelObjective(tpot_s=0.05)) is None
+    assert broken_limit(full, SLO) is not None
 
 
 def test_what_holds_a_climb_stays_whatever_would_save():
