@@ -65,11 +65,20 @@ class Trial:
 #: A window is saturated when requests queued throughout it; only then do its tokens per second tell the capacity.
 SATURATED_MEAN_WAITING = 1.0
 
+#: Standard deviations by which the requests of a steady window that arrived and that finished may differ.
+_UNSTEADY_SD = 3.0
+
 
 def trial_from_observation(observation: Observation) -> Trial:
-    """What a settled window teaches; throughput only if the window was saturated."""
+    """What a settled window teaches; throughput only if the window was saturated, and the rest only if it was steady.
+
+    While a queue builds up or is worked off, what requests get is owed to the load before, and not to the window's.
+    """
     window = observation.window
-    return Trial(observation.configuration, context_of(window), observation.at, measured_in(window))
+    measured = measured_in(window)
+    if not is_steady(window):
+        measured = {name: value for name, value in measured.items() if name is Quantity.THROUGHPUT}
+    return Trial(observation.configuration, context_of(window), observation.at, measured)
 
 
 def trial_from_failed_boot(configuration: Configuration, context: WorkloadContext, at: float, reason: str) -> Trial:
@@ -106,6 +115,12 @@ def measured_in(window: WorkloadWindow) -> dict[Quantity, Measured]:
         if latency.p99 is not None and latency.p99 > 0:
             found[quantity] = Measured(latency.p99, tail_relative_sd(latency, window.finished))
     return found
+
+
+def is_steady(window: WorkloadWindow) -> bool:
+    """Whether about as many requests finished as arrived, as far as chance explains of two independent counts."""
+    moved = window.arrivals + window.finished
+    return abs(window.arrivals - window.finished) <= _UNSTEADY_SD * math.sqrt(moved)
 
 
 def rate_relative_sd(window: WorkloadWindow) -> float:

@@ -1,6 +1,7 @@
 """Trials are made of settled windows and failed boots, each value with its own spread."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,15 @@ def test_capacity_is_read_from_saturated_windows_only():
     saturated = trial_from_observation(observation(2.0, None)).measured
     assert saturated[Quantity.THROUGHPUT].value == pytest.approx(10_000 / 60)
     assert Quantity.ENERGY not in saturated
+
+
+@pytest.mark.parametrize(("arrivals", "steady"), [(100, True), (145, True), (150, False), (55, False)])
+def test_a_queue_that_builds_up_or_is_worked_off_teaches_nothing_but_capacity(arrivals, steady):
+    """What its requests got is owed to another load than the window's; a full core's tokens are its own."""
+    full = observation(waiting=50.0, energy_j=5_000.0)
+    trial = trial_from_observation(replace(full, window=replace(full.window, arrivals=arrivals)))
+    assert Quantity.THROUGHPUT in trial.measured
+    assert (set(trial.measured) == {Quantity.THROUGHPUT}) != steady
 
 
 def test_a_tails_spread_is_that_of_repeated_windows():
