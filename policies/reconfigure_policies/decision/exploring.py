@@ -10,7 +10,7 @@ from reconfigure_policies.decision.objectives import expectation
 from reconfigure_policies.decision.own_changes import why_no_redeploy
 from reconfigure_policies.decision.pareto import strained_by_configuration
 from reconfigure_policies.decision.paying import SwitchCost
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.service_level import broken_limit, most_of
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Snapshot
@@ -55,7 +55,8 @@ def explore(
     if budget_j <= 0 or snapshot.objective is not Objective.ENERGY or own.canary is not None:
         return None
     busiest, free = strained_by_configuration(snapshot), terms.exploration_headroom
-    if broken_limit(busiest[present.configuration], snapshot.slo, free=free) is not None:
+    most_tps = most_of(snapshot.forecasts)
+    if broken_limit(busiest[present.configuration], snapshot.slo, free=free, most_tps=most_tps) is not None:
         return None
     may_redeploy = why_no_redeploy(own, snapshot.at, terms, urgent=False) is None
     trials = [
@@ -64,7 +65,8 @@ def explore(
         if trial.cost_j <= budget_j
         and (may_redeploy or not trial.move.cold)
         and own.trusts(trial.forecast.configuration, snapshot.at)
-        and broken_limit(busiest[trial.forecast.configuration], snapshot.slo, sure=False, free=free) is None
+        and broken_limit(busiest[trial.forecast.configuration], snapshot.slo, sure=False, free=free, most_tps=most_tps)
+        is None
     ]
     best = max(trials, key=lambda trial: trial.won / trial.cost_j, default=None)
     return None if best is None else _decision(best, budget_j, snapshot)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from reconfigure_policies.decision.objectives import log_cost
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.service_level import broken_limit, most_of
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.decision import Snapshot
@@ -62,9 +62,11 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
         return Ranking((), f"nothing is learned yet ({snapshot.basis})" if snapshot.basis else "nothing is learned yet")
     usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
     strained = strained_by_configuration(snapshot)
+    most_tps = most_of(usual.values())
     for judged, sure in ((strained, True), *(((strained, False),) if snapshot.climbs else ()), (usual, True)):
         candidates = [
-            _judged(each, judged[each.configuration], snapshot, terms, trusts, sure=sure) for each in usual.values()
+            _judged(each, judged[each.configuration], snapshot, terms, trusts, sure=sure, most_tps=most_tps)
+            for each in usual.values()
         ]
         eligible = [each for each in candidates if isinstance(each, Ranked)]
         if eligible:
@@ -105,9 +107,10 @@ def _judged(
     trusts: Callable[[Configuration], bool] | None,
     *,
     sure: bool,
+    most_tps: float,
 ) -> Ranked | _Unfit:
     cost = log_cost(usual, snapshot.objective, terms)
-    broken = broken_limit(judged, snapshot.slo, sure=sure)
+    broken = broken_limit(judged, snapshot.slo, sure=sure, most_tps=most_tps)
     if usual.feasibility < terms.min_feasibility:
         return _Unfit("a core would hardly boot", f"with probability {usual.feasibility:.2f}")
     if trusts is not None and not trusts(usual.configuration):

@@ -13,15 +13,12 @@ from reconfigure_policies.decision.objectives import expectation, log_cost, savi
 from reconfigure_policies.decision.own_changes import why_no_redeploy
 from reconfigure_policies.decision.pareto import Ranked, Ranking, open_to_objective, rank, strained_by_configuration
 from reconfigure_policies.decision.paying import SwitchCost, judge, switch_cost
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.service_level import AS_MUCH, broken_limit, most_of
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
 from reconfigure_policies.domain.decision import Author, Decision, DecisionKind, Snapshot
 from reconfigure_policies.domain.forecast import Forecast
 from reconfigure_policies.domain.history import OwnChanges, SwitchMeasurement
-
-#: Capacities that are this near to each other, as a share, are taken to be equal.
-_AS_MUCH = 0.97
 
 
 def redecide(
@@ -131,7 +128,7 @@ class _Question:
             if each.throughput_tps is not None:
                 core = self.space.cold_part(each.configuration)
                 capacities[core] = max(each.throughput_tps.median, capacities.get(core, 0.0))
-        least_tps = _AS_MUCH * capacities.get(self.space.cold_part(self.space.effective(self.enforced)), 0.0)
+        least_tps = AS_MUCH * capacities.get(self.space.cold_part(self.space.effective(self.enforced)), 0.0)
         less = {core for core, tps in capacities.items() if tps < least_tps}
         forecasts = (each for each in self.snapshot.forecasts if self.space.cold_part(each.configuration) not in less)
         return replace(self.snapshot, forecasts=tuple(forecasts))
@@ -149,7 +146,8 @@ class _Question:
             return f"what is enforced is reserved for other objectives than {self.snapshot.objective}"
         if self.present is None:
             return "what is enforced is outside the space"
-        return broken_limit(strained_by_configuration(self.snapshot)[self.present.configuration], self.snapshot.slo)
+        strained = strained_by_configuration(self.snapshot)[self.present.configuration]
+        return broken_limit(strained, self.snapshot.slo, most_tps=most_of(self.snapshot.forecasts))
 
     def shortlist(self, ranking: Ranking) -> list[Ranked]:
         """The best of all; then the best that needs no new core, should a new one not be allowed. Never the present."""

@@ -10,7 +10,7 @@ from reconfigure_policies.decision.canary import Judgement, Verdict, judge
 from reconfigure_policies.decision.own_changes import after_canary, free_at
 from reconfigure_policies.decision.paying import switch_cost
 from reconfigure_policies.decision.redeciding import after_canary_decision, redecide
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.service_level import broken_limit, most_of
 from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import ConfigurationSpace
 from reconfigure_policies.domain.decision import Decision, Snapshot
@@ -111,7 +111,9 @@ def end_canary(
     """
     there, before = forecasts
     judgement = judge(canary, windows, canary.expected if there is None else there.estimates, snapshot.slo, terms)
-    no_way_back = None if before is None else broken_limit(before, snapshot.slo, sure=False)
+    no_way_back = None
+    if before is not None:
+        no_way_back = broken_limit(before, snapshot.slo, sure=False, most_tps=most_of(forecasts))
     decision = after_canary_decision(judgement, snapshot, space, own, no_way_back)
     stays = judgement.verdict is Verdict.HELD or no_way_back is not None
     return CanaryEnd(decision, after_canary(own, stays, snapshot.at, terms), judgement)

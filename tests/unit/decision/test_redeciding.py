@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from reconfigure_policies.decision import DecisionTerms, redecide
 from reconfigure_policies.decision.own_changes import free_at
-from reconfigure_policies.decision.service_level import broken_limit
+from reconfigure_policies.decision.service_level import broken_limit, most_of
 from reconfigure_policies.domain.decision import Author, DecisionKind
 from reconfigure_policies.domain.history import OwnChanges
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
@@ -48,7 +48,7 @@ def eligible_at(judged, seen, own):
     return {
         each.configuration
         for each in judged
-        if broken_limit(each, SLO) is None
+        if broken_limit(each, SLO, most_tps=most_of(seen.forecasts)) is None
         and usual[each.configuration].feasibility >= TERMS.min_feasibility
         and own.trusts(each.configuration, NOW)
     }
@@ -88,7 +88,7 @@ def test_redeploys_keep_their_distance(seen, own):
     lately = [at for at in own.redeploys_at if NOW - at < 3600]
     assert len(lately) < TERMS.max_switches_per_hour
     present = next(each for each in seen.strained if each.configuration == seen.enforced)
-    if broken_limit(present, SLO) is None:
+    if broken_limit(present, SLO, most_tps=most_of(seen.forecasts)) is None:
         assert all(NOW - at >= TERMS.min_dwell_s for at in own.redeploys_at)
 
 
@@ -107,7 +107,7 @@ def test_what_saves_too_little_is_left_alone(forecasts, least):
     seen, terms = snapshot(forecasts), DecisionTerms(min_saving=least, caution=0.0)
     decision = decided(seen, terms=terms)
     now = next(each for each in forecasts if each.configuration == seen.enforced)
-    if decision.kind is DecisionKind.KEEP or broken_limit(now, SLO) is not None:
+    if decision.kind is DecisionKind.KEEP or broken_limit(now, SLO, most_tps=most_of(forecasts)) is not None:
         return
     then = decision.expected["energy_per_output_token_j"].median
     assert 1 - then / now.energy_per_output_token_j.median >= least - 1e-9
@@ -221,6 +221,17 @@ def test_a_core_that_a_climb_would_fill_is_left_in_time(most_tps, stays):
     assert (decision.kind is DecisionKind.KEEP) == stays
     assert stays or decision.target == block(32)
     assert stays or "1000 output tokens/s are asked for of 1100" in decision.reason
+
+
+def test_where_the_load_fills_every_core_the_most_capable_serves():
+    """And stays; one that can give nearly as much is not left for it."""
+    full = forecasts_with(block_16={"tps": 900}, block_32={"tps": 1000, "energy_j": 0.5}, block_64={"tps": 980})
+    seen = snapshot(full, strained=full, climbs=True)
+    there = decided(seen)
+    assert there.target == block(64)  # cheaper than block 32, and as capable
+    assert "1000 output tokens/s are asked for of 900" in there.reason
+    assert decided(replace(seen, enforced=block(64))).kind is DecisionKind.KEEP
+    assert decided(replace(seen, enforced=block(32), climbs=False)).kind is not DecisionKind.KEEP  # it saves
 
 
 def test_without_limits_a_full_core_breaks_nothing():
