@@ -8,8 +8,8 @@ from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.controller import SETTINGS, Controller, InProcessLauncher
 
 
-async def _ask(host):
-    async for _ in host.engine.generate(200, 50, (), 16, FinishReason.LENGTH):
+async def _ask(host, output_tokens=50):
+    async for _ in host.engine.generate(200, output_tokens, (), 16, FinishReason.LENGTH):
         pass
 
 
@@ -76,6 +76,32 @@ def test_nothing_is_learned_of_a_core_while_another_boots_beside_it(tmp_path):
     assert duration_s >= 100
     assert len([window for window in windows if window.started_s >= began_s]) >= 2
     assert [seen for seen in observations if seen.window.started_s + seen.window.duration_s > began_s + 1] == []
+
+
+def test_a_request_that_lives_through_a_switch_is_not_judged_by_what_follows(tmp_path):
+    """The window in which it ends counts it, and says nothing of its latency."""
+
+    async def story():
+        launcher = InProcessLauncher(emulation=Emulation(boot_s=5))
+        async with Controller.running(tmp_path, launcher) as controller:
+            await controller.serving()
+            asked = asyncio.create_task(_ask(launcher.host, output_tokens=6000))
+            await asyncio.sleep(2)
+            await controller.submit("apply", changes={"block_size": 32})
+            await asked
+            traffic = asyncio.create_task(_traffic(launcher.host, 2))
+            await asyncio.sleep(60)
+            traffic.cancel()
+            await asyncio.gather(traffic, return_exceptions=True)
+            windows = list(controller.loop.sampler.windows)
+        await launcher.end()
+        return windows
+
+    windows = in_virtual_time(story())
+    [with_it] = [window for window in windows if window.inherited]
+    assert (with_it.inherited, with_it.judged) == (1, with_it.finished - 1)
+    assert len(windows) > 1
+    assert max(window.e2e_latency_s.p99 for window in windows if window.judged) < 5
 
 
 def test_a_window_without_traffic_is_no_observation(tmp_path):

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 from benchmarks.harness.virtual_time import in_virtual_time
+from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.settings import Settings
 from reconfigure_policies.decision.own_changes import free_at
 from reconfigure_policies.domain.decision import Author, DecisionKind, OutcomeKind
@@ -81,9 +82,9 @@ async def traffic(host, rate_rps, prompt=500, output=60, seed=1):
         await asyncio.gather(sender, *requests, return_exceptions=True)
 
 
-def told_by(story, directory, forecasts, rate_rps=3, settings=SETTINGS):
+def told_by(story, directory, forecasts, rate_rps=3, settings=SETTINGS, emulation=None):
     async def whole():
-        launcher = InProcessLauncher(settings)
+        launcher = InProcessLauncher(settings, emulation)
         async with Controller.running(directory, launcher, settings, forecasts) as controller:
             await controller.serving()
             async with traffic(launcher.host, rate_rps):
@@ -116,6 +117,19 @@ def test_it_redeploys_once_and_then_keeps_still(tmp_path):
     assert held.decision.target == target
     assert own.trusts(target, held.at)
     assert own.canary is None
+
+
+def test_a_canary_is_not_judged_by_what_its_boot_did(tmp_path):
+    """Windows that end while the core boots are not of it; it is watched for its whole time afterwards."""
+
+    async def story(controller, _):
+        await asyncio.sleep(900)
+        return await planned(controller)
+
+    redeploy, held, *_ = told_by(story, tmp_path, Forecasts(), emulation=Emulation(boot_s=100))
+    assert redeploy.outcome.duration_s >= 100
+    assert "its canary held" in held.decision.reason
+    assert held.at - redeploy.outcome_at > SETTINGS.decision.canary_s
 
 
 def test_what_falls_short_is_rolled_back_and_not_tried_again(tmp_path):
