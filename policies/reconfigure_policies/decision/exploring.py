@@ -55,7 +55,7 @@ def explore(
     if budget_j <= 0 or snapshot.objective is not Objective.ENERGY or own.canary is not None:
         return None
     busiest, free = strained_by_configuration(snapshot), terms.exploration_headroom
-    most_tps = most_of(snapshot.forecasts)
+    most_tps = most_of(busiest.values())
     if broken_limit(busiest[present.configuration], snapshot.slo, free=free, most_tps=most_tps) is not None:
         return None
     may_redeploy = why_no_redeploy(own, snapshot.at, terms, urgent=False) is None

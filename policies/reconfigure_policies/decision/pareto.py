@@ -62,8 +62,8 @@ def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configurati
         return Ranking((), f"nothing is learned yet ({snapshot.basis})" if snapshot.basis else "nothing is learned yet")
     usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
     strained = strained_by_configuration(snapshot)
-    most_tps = most_of(usual.values())
     for judged, sure in ((strained, True), *(((strained, False),) if snapshot.climbs else ()), (usual, True)):
+        most_tps = most_of(judged.values())
         candidates = [
             _judged(each, judged[each.configuration], snapshot, terms, trusts, sure=sure, most_tps=most_tps)
             for each in usual.values()

@@ -146,8 +146,9 @@ class _Question:
             return f"what is enforced is reserved for other objectives than {self.snapshot.objective}"
         if self.present is None:
             return "what is enforced is outside the space"
-        strained = strained_by_configuration(self.snapshot)[self.present.configuration]
-        return broken_limit(strained, self.snapshot.slo, most_tps=most_of(self.snapshot.forecasts))
+        strained = strained_by_configuration(self.snapshot)
+        there, most_tps = strained[self.present.configuration], most_of(strained.values())
+        return broken_limit(there, self.snapshot.slo, most_tps=most_tps)
 
     def shortlist(self, ranking: Ranking) -> list[Ranked]:
         """The best of all; then the best that needs no new core, should a new one not be allowed. Never the present."""

@@ -34,7 +34,7 @@ def broken_limit(
         slo: limits.
         sure: judge the upper end of the interval rather than its median.
         free: share of each limit that must be left.
-        most_tps: what the most capable candidate gives when full; see `most_of`.
+        most_tps: what the most capable candidate gives when full under this workload; see `most_of`.
     """
     judged = (
         ("TTFT", forecast.ttft_p99_s, slo.ttft_s),
@@ -51,7 +51,9 @@ def broken_limit(
             return f"{name} has no end, since requests would queue up"
         if value_s > limit_s * (1 - free):
             return f"{name} p99 may reach {value_s:.3g} s of {limit_s:g} s"
-    return None if slo.ttft_s is None and slo.e2e_latency_s is None else _overfull(forecast, free, most_tps)
+    if slo.ttft_s is None and slo.e2e_latency_s is None:
+        return None
+    return _overfull(forecast, free, most_tps)
 
 
 def most_of(forecasts: Iterable[Forecast | None]) -> float:

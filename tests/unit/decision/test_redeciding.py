@@ -48,7 +48,7 @@ def eligible_at(judged, seen, own):
     return {
         each.configuration
         for each in judged
-        if broken_limit(each, SLO, most_tps=most_of(seen.forecasts)) is None
+        if broken_limit(each, SLO, most_tps=most_of(judged)) is None
         and usual[each.configuration].feasibility >= TERMS.min_feasibility
         and own.trusts(each.configuration, NOW)
     }
@@ -88,7 +88,7 @@ def test_redeploys_keep_their_distance(seen, own):
     lately = [at for at in own.redeploys_at if NOW - at < 3600]
     assert len(lately) < TERMS.max_switches_per_hour
     present = next(each for each in seen.strained if each.configuration == seen.enforced)
-    if broken_limit(present, SLO, most_tps=most_of(seen.forecasts)) is None:
+    if broken_limit(present, SLO, most_tps=most_of(seen.strained)) is None:
         assert all(NOW - at >= TERMS.min_dwell_s for at in own.redeploys_at)
 
 
