@@ -75,7 +75,10 @@ class Redeciding:
         self._outlook.count(batch.totals, self._ahead_s)
 
     def looks_away(self) -> None:
-        """The engine is being changed: windows that are complete by now say nothing of what serves before or after."""
+        """Windows that are complete by now are not looked at again.
+
+        While the engine is being changed they say nothing of what serves before or after.
+        """
         seen = self._sampler.windows
         self._last = seen[-1] if seen else None
 
@@ -130,12 +133,12 @@ class Redeciding:
         """Windows that were completed since the last look; those of another host are none of this one's."""
         seen = list(self._sampler.windows)
         if state.host_id != self._host_id:
-            self._host_id, self._last = state.host_id, seen[-1] if seen else None
+            self._host_id = state.host_id
+            self.looks_away()
             return []
         known = next((index for index, each in enumerate(seen) if each is self._last), -1)
-        new = seen[known + 1 :]
-        self._last = seen[-1] if seen else None
-        return new
+        self.looks_away()
+        return seen[known + 1 :]
 
     async def _take_in(self, windows: list[WorkloadWindow]) -> None:
         own = self._orders.state.own

@@ -80,14 +80,10 @@ class Switching:
             raise
         self._enter("pre_copy")
         model = model_for(configuration, self._base)
-        self._cut(
-            configuration,
-            knobs.changed({"pacing_interval_s": 0.0}),
-            self._emulation.stall_s(self._engine.live_requests),
-        )
-        self._go_on_as(model.slowed(factor), scheduler.knobs)
+        slowed, unpaced = model.slowed(factor), knobs.changed({"pacing_interval_s": 0.0})
+        self._cut(slowed, unpaced, self._emulation.stall_s(self._engine.live_requests))
         try:
-            await self._clock.sleep(self.moved.replayed_tokens * scheduler.model.compute_s_per_token)
+            await self._clock.sleep(self.moved.replayed_tokens * slowed.compute_s_per_token)
         finally:
             self._go_on_as(model, knobs)
 
@@ -113,7 +109,8 @@ class Switching:
             self._engine.catch_up()
             self._engine.scheduler.hold(self._clock.monotonic())
             raise
-        self._cut(configuration, knobs, 0.0, stood_still_s=self._clock.monotonic() - held_s)
+        model = model_for(configuration, self._base)
+        self._cut(model, knobs, 0.0, stood_still_s=self._clock.monotonic() - held_s)
 
     async def _drained(self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, deadline_s: float) -> None:
         """New requests wait at the door; live ones end."""
@@ -124,7 +121,7 @@ class Switching:
                 raise BootFailed(f"{self._engine.live_requests} requests had not ended after {deadline_s:g} s")
             elapsed_s = self._clock.monotonic() - self._started_s
             await self._boot(configuration, deadline_s - elapsed_s)
-            self._cut(configuration, knobs, 0.0)
+            self._cut(model_for(configuration, self._base), knobs, 0.0)
         finally:
             self._engine.door.set()
 
@@ -137,14 +134,11 @@ class Switching:
             booted_s = self._clock.monotonic() - started_s
             self._engine.scheduler.spend_energy(self._engine.scheduler.model.boot_power_w * booted_s)
 
-    def _cut(
-        self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, stall_s: float, stood_still_s: float = 0.0
-    ) -> None:
+    def _cut(self, model: EngineModel, knobs: SchedulerKnobs, stall_s: float, stood_still_s: float = 0.0) -> None:
         self._enter("move")
         self._engine.catch_up()
         live_requests = self._engine.live_requests
         resume_s = self._clock.monotonic() + stall_s
-        model = model_for(configuration, self._base)
         self.moved.replayed_tokens = self._engine.scheduler.replace_core(model, knobs, resume_s)
         self.moved.live_requests = live_requests
         self.moved.stall_s = [stall_s + stood_still_s] * 3 if live_requests else []

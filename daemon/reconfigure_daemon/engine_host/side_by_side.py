@@ -2,7 +2,7 @@
 
 Where a model runs on the CPU, both cores' threads want every processor, and each of the many barriers within a
 step waits for a thread that the other core has displaced: together they are several times slower than in turn. So the
-old core is paced while the new one gets ready, and both are while streams move. A stream then gets a token per
+old core is paced while the new one gets ready, and both are from the first copy on. A stream then gets a token per
 interval, which is what two cores side by side can give it, and what is prefilled fits into the gaps, where it has the
 processors for itself.
 

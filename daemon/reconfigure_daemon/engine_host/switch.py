@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -195,15 +195,15 @@ class Switch:
                 spent_s += await self._copy_ahead(self._alive(part), new)
         return spent_s
 
-    async def _copy_ahead(self, streams: Iterable[LiveRequest], new: Core) -> float:
+    async def _copy_ahead(self, streams: Sequence[LiveRequest], new: Core) -> float:
         """Put the streams' tokens so far into the new core's prefix cache; returns the seconds it took."""
         if not new.config.cache_config.enable_prefix_caching:
             return 0.0
         begun_s = time.monotonic()
         self._copies += 1
-        batch = [(live, precopy_request(live, self._copies)) for live in streams]
-        copying = self._router.run_private(new, [request for _, request in batch if request is not None])
-        self._copied_tokens.update({live.request.request_id: live.tokens for live, _ in batch})
+        batch = [precopy_request(live, self._copies) for live in streams]
+        copying = self._router.run_private(new, [request for request in batch if request is not None])
+        self._copied_tokens |= {live.request.request_id: live.tokens for live in streams}
         await asyncio.wait_for(copying, self._plan.left_s())
         return time.monotonic() - begun_s
 

@@ -56,7 +56,12 @@ def explore(
         return None
     busiest, free = strained_by_configuration(snapshot), terms.exploration_headroom
     most_tps = most_of(busiest.values())
-    if broken_limit(busiest[present.configuration], snapshot.slo, free=free, most_tps=most_tps) is not None:
+
+    def holds(forecast: Forecast, *, sure: bool) -> bool:
+        judged = busiest[forecast.configuration]
+        return broken_limit(judged, snapshot.slo, sure=sure, free=free, most_tps=most_tps) is None
+
+    if not holds(present, sure=True):
         return None
     may_redeploy = why_no_redeploy(own, snapshot.at, terms, urgent=False) is None
     trials = [
@@ -65,8 +70,7 @@ def explore(
         if trial.cost_j <= budget_j
         and (may_redeploy or not trial.move.cold)
         and own.trusts(trial.forecast.configuration, snapshot.at)
-        and broken_limit(busiest[trial.forecast.configuration], snapshot.slo, sure=False, free=free, most_tps=most_tps)
-        is None
+        and holds(trial.forecast, sure=False)
     ]
     best = max(trials, key=lambda trial: trial.won / trial.cost_j, default=None)
     return None if best is None else _decision(best, budget_j, snapshot)
