@@ -158,12 +158,9 @@ async def completion(host: RealHost, prompt: list[int], tokens: int, stream: boo
     outputs: dict[int, list[Any]] = {}
     reasons = []
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(240)) as session,
+        aiohttp.ClientSession(raise_for_status=True, timeout=aiohttp.ClientTimeout(240)) as session,
         session.post(f"{host.url}/v1/completions", json=body) as response,
     ):
-        if not response.ok:
-            await response.read()  # a connection with half an answer left in it is never closed
-        response.raise_for_status()
         if not stream:
             for choice in (await response.json())["choices"]:
                 outputs[choice["index"]] = [choice["token_ids"], choice["logprobs"]]

@@ -141,8 +141,10 @@ async def test_an_adapter_that_is_gone_holds_up_neither_a_switch_nor_a_recovery(
     folder = write_random_adapter(tmp_path / "gone")
     async with aiohttp.ClientSession(raise_for_status=True) as session:
         named = {"lora_name": "gone", "lora_path": str(folder)}
-        await session.post(f"{host.url}/v1/load_lora_adapter", json=named)
-        await session.post(f"{host.url}/v1/unload_lora_adapter", json={"lora_name": "gone"})
+        async with session.post(f"{host.url}/v1/load_lora_adapter", json=named):
+            pass
+        async with session.post(f"{host.url}/v1/unload_lora_adapter", json={"lora_name": "gone"}):
+            pass
     shutil.rmtree(folder)
     state = await host.state()
     (core,) = host.cores()
