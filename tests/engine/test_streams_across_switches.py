@@ -144,13 +144,14 @@ async def test_a_retired_core_leaves_no_descriptor_behind(host):
     await until(lambda: asyncio.sleep(0, process.num_fds() <= before), limit_s=20.0)
 
 
-async def test_a_retired_core_leaves_no_shared_memory_behind(host):
-    """An idle core gets the time to give it back."""
+@pytest.mark.parametrize("mode", ["overlapped", "sequential"])
+async def test_a_retired_core_leaves_no_shared_memory_behind(host, mode):
+    """Whether it had the time to give it back or was killed."""
     for block_size in (64, 32):
         (core,) = host.cores()
         before = shared_memory_of(core)
         assert before, "a core on a CPU has message rings"
-        assert (await host.switch(block_size=block_size, mode="overlapped")).outcome == "applied"
+        assert (await host.switch(block_size=block_size, mode=mode)).outcome == "applied"
         assert [path for path in before if os.path.exists(path)] == []  # noqa: ASYNC240, PTH110  # one look
 
 

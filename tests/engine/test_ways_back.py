@@ -11,6 +11,7 @@ import aiohttp
 import psutil
 import pytest
 
+from reconfigure_daemon.engine_host import shared_memory
 from reconfigure_daemon.errors import EngineHostFault
 from tests.engine.lora import write_random_adapter
 from tests.engine.real_host import completion, prompt_of, until
@@ -148,9 +149,12 @@ async def test_an_adapter_that_is_gone_holds_up_neither_a_switch_nor_a_recovery(
     shutil.rmtree(folder)
     state = await host.state()
     (core,) = host.cores()
+    rings = shared_memory.held_by([core.pid])
     core.kill()  # before any switch has forgotten the adapter
 
     await until(lambda: serves_after(host, state))
+    assert rings, "a core on a CPU has message rings"
+    assert rings.isdisjoint(os.listdir("/dev/shm")), "a killed core left shared memory behind"  # noqa: PTH208
     assert (await host.state()).core_restarts == state.core_restarts + 1
     await completion(host, prompt_of(0), 4, model="adapter")
     report = await host.switch(block_size=64 if state.enforced["block_size"] == 32 else 32)

@@ -68,8 +68,10 @@ def test_nothing_is_learned_of_a_core_while_another_boots_beside_it(tmp_path):
             switched = await controller.submit("apply", changes={"block_size": 32})
             traffic.cancel()
             await asyncio.gather(traffic, return_exceptions=True)
-            windows, observations = list(controller.loop.sampler.windows), await controller.store.observations()
+            windows = [record.window for record in await controller.store.windows(100)]
+            to_decide_by, observations = list(controller.loop.sampler.windows), await controller.store.observations()
         await launcher.end()
+        assert [window for window in to_decide_by if window.started_s >= began_s] == []
         return began_s, switched.record.outcome.duration_s, windows, observations
 
     began_s, duration_s, windows, observations = in_virtual_time(story())

@@ -1,9 +1,14 @@
-"""The engine host's log: rotated at each start, and searched for what went wrong."""
+"""The engine host's log: set aside at each start and when it has grown long, and searched for what went wrong."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
+
+#: A log this long is set aside. vLLM has a line for each request, and under systemd the log is in memory.
+LIMIT_BYTES = 64 * 2**20
 
 #: How much of the end of the log is searched.
 _TAIL_BYTES = 128 * 1024
@@ -28,7 +33,25 @@ _ECHO = re.compile(r"See root cause above|for root cause|Engine core initializat
 def rotate(log_file: Path) -> None:
     """Keep one older log, so that a restart does not bury why the host before it died."""
     if log_file.exists():
-        log_file.replace(log_file.with_suffix(log_file.suffix + ".1"))
+        log_file.replace(_older(log_file))
+
+
+def shorten(log_file: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
+    """Set a log aside that is longer than the limit, although its writers keep it open; returns whether it was.
+
+    They append, so that they go on at the beginning of what is now empty. A line that is written in the milliseconds
+    between the copy and that is lost.
+    """
+    if not log_file.exists() or log_file.stat().st_size <= limit_bytes:
+        return False
+    _older(log_file).unlink(missing_ok=True)  # first, in case there is room for no third
+    shutil.copy(log_file, _older(log_file))
+    os.truncate(log_file, 0)
+    return True
+
+
+def _older(log_file: Path) -> Path:
+    return log_file.with_suffix(log_file.suffix + ".1")
 
 
 def last_error(log_file: Path) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from reconfigure_daemon.actuation import host_log
 from reconfigure_daemon.actuation.launcher import ProcessLauncher
 from reconfigure_daemon.assembly.live_settings import LiveSettings
 from reconfigure_daemon.clock import Clock
@@ -18,6 +19,7 @@ from reconfigure_daemon.tuning import Tuning
 log = logging.getLogger(__name__)
 
 _SWEEP_INTERVAL_S = 3600.0
+_LOG_INTERVAL_S = 60.0
 
 
 class Daemon:
@@ -81,6 +83,7 @@ class Daemon:
             GuardedTask("engine", lambda: self._loop.keeper.run(lambda: self._loop.target), essential=True),
             GuardedTask("control loop", lambda: self._loop.run(self._ticked), essential=True),
             GuardedTask("store sweep", self._sweep),
+            GuardedTask("engine host's log", self._keep_the_log_short),
             GuardedTask("tuning", self._tuning.run),
         ]
 
@@ -88,6 +91,12 @@ class Daemon:
         while True:
             await self._store.sweep()
             await self._clock.sleep(_SWEEP_INTERVAL_S)
+
+    async def _keep_the_log_short(self) -> None:
+        while True:
+            if await asyncio.to_thread(host_log.shorten, self._launcher.log_file):
+                log.info("%s had grown long and was set aside", self._launcher.log_file)
+            await self._clock.sleep(_LOG_INTERVAL_S)
 
     def _ticked(self) -> None:
         """Signs of life and of state after each tick."""

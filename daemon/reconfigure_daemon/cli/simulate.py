@@ -136,7 +136,7 @@ def _simulated(settings: Settings, plan: ReplayPlan, objective: Objective, times
     orders = Orders(space, model.slo, objective, settings.decision.to_domain(), start)
     lived = live(windows, orders, model, seed)
     coarse, epoch_windows = _coarse(windows, count)
-    hindsight = look_back(coarse, space, model, epoch_windows)
+    hindsight = look_back(coarse, space, model, epoch_windows, objective=objective)
     return _Simulated(lived, hindsight, sum(window.duration_s for window in windows), objective)
 
 

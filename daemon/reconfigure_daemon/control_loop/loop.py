@@ -194,8 +194,6 @@ class ControlLoop:
         return Handled(intent, None, record)
 
     async def _do_what_is_due(self, state: HostState) -> None:
-        if state.phase is not HostPhase.SERVING:
-            self.redeciding.looks_away()
         if self.decisions.slot.current is not None or state.action is not None or state.phase is not HostPhase.SERVING:
             if self._governors is not None and not self._governors.done():
                 self.governing.looks_away()

@@ -74,14 +74,6 @@ class Redeciding:
             self._ahead_s = look_ahead_s(await self._journal.switch_measurements(), settings.decision.to_domain())
         self._outlook.count(batch.totals, self._ahead_s)
 
-    def looks_away(self) -> None:
-        """Windows that are complete by now are not looked at again.
-
-        While the engine is being changed they say nothing of what serves before or after.
-        """
-        seen = self._sampler.windows
-        self._last = seen[-1] if seen else None
-
     async def look(self, state: HostState) -> bool:
         """Take in what was sampled since the last look; returns whether there is something to decide.
 
@@ -132,12 +124,11 @@ class Redeciding:
     def _new_windows(self, state: HostState) -> list[WorkloadWindow]:
         """Windows that were completed since the last look; those of another host are none of this one's."""
         seen = list(self._sampler.windows)
+        known = next((index for index, each in enumerate(seen) if each is self._last), -1)
+        self._last = seen[-1] if seen else None
         if state.host_id != self._host_id:
             self._host_id = state.host_id
-            self.looks_away()
             return []
-        known = next((index for index, each in enumerate(seen) if each is self._last), -1)
-        self.looks_away()
         return seen[known + 1 :]
 
     async def _take_in(self, windows: list[WorkloadWindow]) -> None:

@@ -52,7 +52,8 @@ class Sampler:
         batch: its telemetry as last read; None where `state` is, and while it boots.
         totals: the engine's counters and gauges as last read.
         energy: the meter as last read.
-        windows: complete windows, oldest first.
+        windows: complete windows, oldest first, without those that end while the engine is being changed: they say
+            nothing of what serves before or after.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Sampler:
         self._changes_s: deque[float] = deque(maxlen=_REMEMBERED)
         self._settles_at_s: float | None = None
         self._keeps_windows = True
+        self._latest: WorkloadWindow | None = None
 
     @property
     def slo(self) -> ServiceLevelObjective:
@@ -147,8 +149,8 @@ class Sampler:
 
     @property
     def window(self) -> WorkloadWindow | None:
-        """The last complete window; before the first, the one in the making."""
-        return self.windows[-1] if self.windows else self._builder.current()
+        """The last complete window, whatever was done to the engine; before the first, the one in the making."""
+        return self._latest or self._builder.current()
 
     async def _follow_changes(self, state: HostState, batch: TelemetryBatch) -> None:
         """No window mixes two configurations, and the first one after a change starts when it has settled."""
@@ -170,10 +172,13 @@ class Sampler:
         if not self._keeps_windows:
             return
         at, configuration = self._clock.wall(), Configuration(state.enforced)
-        self.windows.append(window)
+        self._latest = window
         self._metrics.observe_window(window, self._builder.slo)
         await self._journal.record_window(window, configuration, state.host_id, at)
-        if state.phase is HostPhase.SERVING and self._is_observation(window, tuple(self._changes_s)):
+        if state.phase is not HostPhase.SERVING:
+            return
+        self.windows.append(window)
+        if self._is_observation(window, tuple(self._changes_s)):
             await self._journal.record_observation(
                 Observation(at, state.host_id, state.engine, state.engine_version, state.model, configuration, window)
             )

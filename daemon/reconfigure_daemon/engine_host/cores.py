@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from reconfigure_daemon.engine_host import openmp, vllm_names
+from reconfigure_daemon.engine_host import openmp, shared_memory, vllm_names
 from reconfigure_daemon.engine_host.arguments import last_line
 from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
 from reconfigure_daemon.errors import EngineHostFault
@@ -48,6 +48,7 @@ class Core:
         heard_s: monotonic time of its latest output.
         first_answer: the first token of its warm-up; None if it has not been warmed up.
         pids: its processes, the core's own first; none once it was ended.
+        shared_memory: names of what they share; none once it was given back.
     """
 
     id: int
@@ -60,6 +61,7 @@ class Core:
     reader: asyncio.Task[None] | None = None
     first_answer: int | None = None
     pids: list[int] = field(default_factory=list)
+    shared_memory: frozenset[str] = frozenset()
 
     async def utility(self, method: str, *arguments: Any) -> Any:
         """Call a method of EngineCore in its process, between two steps; raises as `answer` does."""
@@ -140,8 +142,10 @@ class CoreBooter:
         except Exception as failure:
             self._kill_new(before)
             raise CoreBootFailed(self.last_error(begun_at) or last_line(str(failure))) from failure
+        pids = pids_of(client)
         core = Core(
-            self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s, pids=pids_of(client)
+            self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s,
+            pids=pids, shared_memory=await asyncio.to_thread(shared_memory.held_by, pids),
         )  # fmt: skip
         self._next_id += 1
         return core
@@ -151,25 +155,29 @@ class CoreBooter:
         return last_error_in(self._journal, since)
 
     def _kill_new(self, before: set[int | None]) -> None:
-        for process in multiprocessing.active_children():
-            if process.pid is not None and process.pid not in before:
-                kill_tree(process.pid)
+        new = [p.pid for p in multiprocessing.active_children() if p.pid is not None and p.pid not in before]
+        names = shared_memory.held_by(new)
+        for pid in new:
+            kill_tree(pid)
+        shared_memory.remove(names)
 
     async def retire(self, core: Core, grace_s: float = 0, timeout_s: float = 10) -> None:
         """End a core that serves nobody any more; harmless to call twice.
 
         Args:
             core: which.
-            grace_s: how long it may take to end by itself and to give its shared memory back, before it is killed.
+            grace_s: how long it may take to end by itself, before it is killed.
             timeout_s: for vLLM's client to be shut down.
         """
         if core.reader is not None:
             core.reader.cancel()
         pids, core.pids = core.pids, []  # the numbers are the kernel's to give away again
+        names, core.shared_memory = core.shared_memory, frozenset()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.to_thread(core.client.shutdown, grace_s), timeout_s)
         for pid in pids:
             kill_tree(pid)
+        shared_memory.remove(names)
         threading.Thread(target=release, args=(core.client,), name=f"core-{core.id}-release", daemon=True).start()
 
 

@@ -20,8 +20,10 @@ from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter, CoreBootFailed
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
 from reconfigure_daemon.engine_host.live_requests import Ledger
+from reconfigure_daemon.engine_host.overlapped_switch import OverlappedSwitch
 from reconfigure_daemon.engine_host.public_paths import DOOR
 from reconfigure_daemon.engine_host.recovery import Recovery
+from reconfigure_daemon.engine_host.sequential_switch import SequentialSwitch
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetDied, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, warm_up
@@ -235,7 +237,8 @@ class VllmHost:
                 configuration, self._make_config, mode, time.monotonic() + request.deadline_s, request.inexact,
                 self._prepare, bool(self._settings.engine.arguments.get("reasoning_parser")),
             )  # fmt: skip
-            switch = Switch(router, self._booter, plan, report)
+            kind = OverlappedSwitch if mode is SwitchMode.OVERLAPPED else SequentialSwitch
+            switch = kind(router, self._booter, plan, report)
             outcome: Literal["applied", "rolled_back"] = "applied"
             try:
                 await switch.run()

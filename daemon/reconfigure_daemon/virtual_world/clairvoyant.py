@@ -60,6 +60,7 @@ def look_back(
     model: WindowModel,
     epoch_windows: int = EPOCH_WINDOWS,
     emulation: Emulation | None = None,
+    objective: str | None = None,
 ) -> Hindsight:
     """Work out both by trying every candidate on every window.
 
@@ -69,8 +70,10 @@ def look_back(
         model: the engine.
         epoch_windows: how often the schedule may change.
         emulation: how long a boot takes.
+        objective: leaves out what is reserved for others; None tries all.
     """
-    epochs = {each: _epochs(windows, each, model, epoch_windows) for each in space.enumerate()}
+    candidates = (each for each in space.enumerate() if objective is None or space.is_open_to(each, objective))
+    epochs = {each: _epochs(windows, each, model, epoch_windows) for each in candidates}
     totals = {each: sum(accounts, Account()) for each, accounts in epochs.items()}
     least = model.slo.attainment
     single = min(totals, key=lambda each: _rank(totals[each], least))

@@ -118,3 +118,18 @@ def test_one_older_log_is_kept(tmp_path):
     host_log.rotate(log)
     assert not log.exists()
     assert (tmp_path / "engine-host.log.1").read_text() == "old"
+
+
+def test_a_long_log_is_set_aside_while_it_is_written(tmp_path):
+    """Its writer goes on at the beginning; nothing happens to a short one, or where there is none."""
+    log = tmp_path / "engine-host.log"
+    assert not host_log.shorten(log, 10)
+    with log.open("a", buffering=1) as writer:
+        writer.write("a" * 10)
+        assert not host_log.shorten(log, 10)
+        writer.write("b\n")
+        (tmp_path / "engine-host.log.1").write_text("older")
+        assert host_log.shorten(log, 10)
+        writer.write("on\n")
+    assert log.read_text() == "on\n"
+    assert (tmp_path / "engine-host.log.1").read_text() == "a" * 10 + "b\n"

@@ -10,6 +10,7 @@ import time
 
 import yaml
 
+from reconfigure_daemon.actuation import host_log
 from reconfigure_daemon.actuation.processes import HostProcess
 
 
@@ -67,6 +68,20 @@ async def test_sigterm_leaves_the_host_and_says_so(start_daemon, runtime):
     assert code == 0
     assert "the engine host serves on and is adopted at the next start" in said
     assert HostProcess.read(runtime / "engine-host.pid").alive
+
+
+async def test_the_log_of_a_running_host_is_set_aside_when_it_has_grown_long(start_daemon, runtime):
+    """Under systemd it is in memory; the host is not asked, and goes on."""
+    first = await start_daemon()
+    host_id = (await first.serving())["engine"]["host_id"]
+    first.process.kill()
+    await first.ended()
+    log, older = runtime / "engine-host.log", runtime / "engine-host.log.1"
+    os.truncate(log, host_log.LIMIT_BYTES + 1)
+    second = await start_daemon()
+    assert (await second.serving())["engine"]["host_id"] == host_id
+    await second.until(lambda _: log.stat().st_size < host_log.LIMIT_BYTES)
+    assert older.stat().st_size > host_log.LIMIT_BYTES
 
 
 async def test_ctrl_c_ends_the_host_too(start_daemon, runtime):

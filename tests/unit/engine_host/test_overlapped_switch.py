@@ -11,7 +11,8 @@ import pytest
 from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core
 from reconfigure_daemon.engine_host.live_requests import Ledger
-from reconfigure_daemon.engine_host.switch import RETIRE_GRACE_S, Switch, SwitchPlan
+from reconfigure_daemon.engine_host.overlapped_switch import RETIRE_GRACE_S, OverlappedSwitch
+from reconfigure_daemon.engine_host.switch import SwitchPlan
 from reconfigure_daemon.ports import SwitchMode
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.workload import FinishReason
@@ -58,7 +59,7 @@ class World:
         self.router.serving = self.new
         limit_s = time.monotonic() + 600
         plan = SwitchPlan(Configuration({}), lambda _: None, SwitchMode.OVERLAPPED, limit_s, "drain", lambda _: None)
-        self.plan, self.switch = plan, Switch(self.router, self.booter, plan, lambda _: None)
+        self.plan, self.switch = plan, OverlappedSwitch(self.router, self.booter, plan, lambda _: None)
 
     async def retire(self):
         async with asyncio.timeout(5):

@@ -13,10 +13,10 @@ from reconfigure_daemon.engine_host.cores import CoreBootFailed, last_error_in
 from reconfigure_daemon.engine_host.enforcement import cold_enforced, hot_part
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.memory import Room
+from reconfigure_daemon.engine_host.overlapped_switch import COPIED_AT_ONCE_TOKENS, LARGEST_GROUP, group_size, parts_of
 from reconfigure_daemon.engine_host.recovery import Recovery
 from reconfigure_daemon.engine_host.replay import inexact_reason
 from reconfigure_daemon.engine_host.resumption import generated_tokens, with_generated_tokens
-from reconfigure_daemon.engine_host.switch import COPIED_AT_ONCE_TOKENS, LARGEST_GROUP, group_size, parts_of
 from reconfigure_daemon.engine_host.vllm_names import VllmNameMissing, resolve
 from reconfigure_daemon.engine_host.warm_up import WarmUpWrong, check_agreement, check_answer
 from reconfigure_daemon.settings import Settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_hindsight_is_never_worse_than_a_single_configuration():
     assert hindsight.clairvoyant.energy_j <= hindsight.single_account.energy_j
     assert hindsight.single_account.attainment >= 0.99
     assert hindsight.clairvoyant.attainment >= 0.99
+
+
+def test_hindsight_tries_nothing_that_is_reserved_for_others():
+    """The day itself may not choose it either."""
+    gpus = replace(SPACE.knob("tensor_parallel_size"), reserved=((1, frozenset({Objective.ENERGY})),))
+    space = ConfigurationSpace((gpus, *SPACE.knobs[1:]))
+    quiet = windows([2] * 20)
+    chosen = [
+        look_back(quiet, space, WindowModel(SLO), objective=o).single for o in (Objective.ENERGY, Objective.BALANCED)
+    ]
+    assert [each["tensor_parallel_size"] for each in chosen] == [1, 2]
 
 
 def test_every_redeploy_is_followed_by_its_canary():

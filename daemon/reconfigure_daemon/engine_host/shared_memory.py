@@ -1,0 +1,46 @@
+"""What a core's processes share with each other: vLLM's message rings, which outlive processes that are killed.
+
+A ring may take a quarter of a gigabyte, and the system keeps it until somebody removes it or the machine restarts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import psutil
+
+_PLACE = "/dev/shm/"  # noqa: S108  # where Linux shows shared memory, no place for files of ours
+_NAMED_BY_PYTHON = "psm_"
+
+
+def held_by(pids: Iterable[int]) -> frozenset[str]:
+    """Names of the shared memory that Python made for these processes and what they started, and not for this one."""
+    found: set[str] = set()
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            root = psutil.Process(pid)
+            for process in (root, *root.children(recursive=True)):
+                found |= _mapped(process.pid)
+    return frozenset(found - _mapped(os.getpid()))
+
+
+def remove(names: Collection[str]) -> None:
+    """Give back what is still there; harmless for what is gone."""
+    for name in names:
+        with suppress(FileNotFoundError):
+            memory = SharedMemory(name)
+            memory.close()
+            memory.unlink()
+
+
+def _mapped(pid: int) -> set[str]:
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+    except OSError:  # it has ended, or is somebody else's
+        return set()
+    paths = (line[line.index("/") :] for line in lines if "/" in line)
+    return {path.removeprefix(_PLACE) for path in paths if path.startswith(_PLACE + _NAMED_BY_PYTHON)}
