@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
+from reconfigure_daemon.engine_host import shared_memory
 from tests.engine.real_host import SPACE, completion, prompt_of, real_host, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -40,6 +42,11 @@ def workers(host):
     return [each for each in found if "Worker" in " ".join(each.cmdline())]
 
 
+def held(host):
+    """Names of the shared memory of its cores."""
+    return shared_memory.held_by(core.pid for core in host.cores())
+
+
 async def test_streams_move_to_three_workers_through_the_death_of_one_and_back(parallel):
     """Every token comes, and nothing of a core that has gone is left."""
     running = asyncio.create_task(lengths(parallel))
@@ -50,10 +57,13 @@ async def test_streams_move_to_three_workers_through_the_death_of_one_and_back(p
     assert len(workers(parallel)) == 3
 
     first = (await parallel.state()).deployment.id
+    shared = held(parallel)
     workers(parallel)[1].kill()
     assert await running == [TOKENS] * STREAMS
     state = await parallel.state()
     assert (state.phase, state.core_restarts, state.deployment.id) == ("serving", 1, first + 1)
+    shared |= held(parallel)
+    assert {name.partition("_")[0] for name in shared} == {"psm", "vllm"}
 
     running = asyncio.create_task(lengths(parallel))
     await begun(parallel)
@@ -62,4 +72,5 @@ async def test_streams_move_to_three_workers_through_the_death_of_one_and_back(p
     assert back.enforced["tensor_parallel_size"] == 1
     assert await running == [TOKENS] * STREAMS
     assert len(parallel.cores()) == 1
+    assert shared.isdisjoint(os.listdir("/dev/shm"))  # noqa: PTH208
     assert (await parallel.state()).lost_requests == 0

@@ -1,6 +1,7 @@
-"""What a core's processes share with each other: vLLM's message rings, which outlive processes that are killed.
+"""What a core's processes share with each other, and what outlives them if they are killed.
 
-A ring may take a quarter of a gigabyte, and the system keeps it until somebody removes it or the machine restarts.
+Those are vLLM's message rings and, on a CPU, what its workers add up in. A ring may take a quarter of a gigabyte, and
+the system keeps it until somebody removes it or the machine restarts.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from pathlib import Path
 import psutil
 
 _PLACE = "/dev/shm/"  # noqa: S108  # where Linux shows shared memory, no place for files of ours
-_NAMED_BY_PYTHON = "psm_"
+_PREFIXES = ("psm_", "vllm_dist_")  # Python's, and vLLM's own
 
 
 def held_by(pids: Iterable[int]) -> frozenset[str]:
-    """Names of the shared memory that Python made for these processes and what they started, and not for this one."""
+    """Names of the shared memory of these processes and what they started, without what this one uses as well."""
     found: set[str] = set()
     for pid in pids:
         with suppress(psutil.NoSuchProcess):
@@ -42,5 +43,5 @@ def _mapped(pid: int) -> set[str]:
         lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
     except OSError:  # it has ended, or is somebody else's
         return set()
-    paths = (line[line.index("/") :] for line in lines if "/" in line)
-    return {path.removeprefix(_PLACE) for path in paths if path.startswith(_PLACE + _NAMED_BY_PYTHON)}
+    names = (line.partition(_PLACE)[2] for line in lines)
+    return {name for name in names if name.startswith(_PREFIXES)}
