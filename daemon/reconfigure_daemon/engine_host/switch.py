@@ -51,6 +51,7 @@ class SwitchPlan:
         deadline_s: monotonic.
         inexact: `drain` keeps streams that cannot go on exactly on the old core until they end.
         prepare: run on a core before it gets requests: binds it, sets hot knobs, loads adapters.
+        reasoning: whether answers begin with reasoning, before which no grammar holds.
     """
 
     configuration: Configuration
