@@ -177,8 +177,8 @@ class CoreBooter:
             await asyncio.wait_for(asyncio.to_thread(core.client.shutdown, grace_s), timeout_s)
         for pid in pids:
             kill_tree(pid)
-        shared_memory.remove(names)
         threading.Thread(target=release, args=(core.client,), name=f"core-{core.id}-release", daemon=True).start()
+        await asyncio.to_thread(shared_memory.remove, names)  # streams of another core go on meanwhile
 
 
 #: vLLM's own watcher of a core's processes looks at their pipes once a second, until it sees that it is to end.
