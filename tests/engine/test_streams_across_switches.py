@@ -12,6 +12,7 @@ import psutil
 import pytest
 from openai import AsyncOpenAI
 
+from reconfigure_daemon.engine_host import shared_memory
 from tests.engine.real_host import MODEL, completion, prompt_of, until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -149,14 +150,10 @@ async def test_a_retired_core_leaves_no_shared_memory_behind(host, mode):
     """Whether it had the time to give it back or was killed."""
     for block_size in (64, 32):
         (core,) = host.cores()
-        before = shared_memory_of(core)
+        before = shared_memory.held_by([core.pid])
         assert before, "a core on a CPU has message rings"
         assert (await host.switch(block_size=block_size, mode=mode)).outcome == "applied"
-        assert [path for path in before if os.path.exists(path)] == []  # noqa: ASYNC240, PTH110  # one look
-
-
-def shared_memory_of(core: psutil.Process) -> set[str]:
-    return {found.path for found in core.memory_maps() if found.path.startswith("/dev/shm/psm_")}
+        assert before.isdisjoint(os.listdir("/dev/shm"))  # noqa: PTH208
 
 
 async def test_a_client_that_leaves_in_mid_switch_stays_away(host):
