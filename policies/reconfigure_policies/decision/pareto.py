@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from reconfigure_policies.decision.objectives import log_cost
 from reconfigure_policies.decision.service_level import broken_limit, most_of
@@ -12,6 +13,7 @@ from reconfigure_policies.decision.terms import DecisionTerms
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace
 from reconfigure_policies.domain.decision import Snapshot
 from reconfigure_policies.domain.forecast import Forecast
+from reconfigure_policies.domain.objective import ServiceLevelObjective
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +47,39 @@ class Ranking:
         return self.eligible[0] if self.eligible else None
 
 
-def rank(snapshot: Snapshot, terms: DecisionTerms, trusts: Callable[[Configuration], bool] | None = None) -> Ranking:
+def rank(
+    snapshot: Snapshot,
+    terms: DecisionTerms,
+    trusts: Callable[[Configuration], bool] | None = None,
+    is_there: Callable[[Configuration], bool] | None = None,
+) -> Ranking:
     """Order the candidates by the objective in force; of equally good ones the nearest to what is enforced is first.
 
     A candidate must boot with enough probability, hold the SLO by the upper ends of its intervals at the busiest of
     the workload, have been measured for what the objective counts, and not have fallen short lately. Where none holds
-    it at the busiest, e.g. while the workload shifts, those may be chosen that hold it as the workload is; while the
-    load climbs, those before them that are as likely as not to hold what it comes to.
+    it at the busiest, e.g. while the workload shifts or since little was measured, those may be chosen that hold it as
+    the workload is, other cores than the present one only if they are as likely as not to hold it at the busiest, while
+    there are such. While the load climbs, what likely holds it then comes before what holds it now.
 
     Args:
         snapshot: with forecasts.
         terms: the guardrails' numbers.
         trusts: whether a configuration may be chosen at all; anything may without it.
+        is_there: whether it needs no other core than the present one; nothing is without it.
     """
     if not snapshot.forecasts:
         return Ranking((), f"nothing is learned yet ({snapshot.basis})" if snapshot.basis else "nothing is learned yet")
     usual = {forecast.configuration: forecast for forecast in snapshot.forecasts}
     strained = strained_by_configuration(snapshot)
-    for judged, sure in ((strained, True), *(((strained, False),) if snapshot.climbs else ()), (usual, True)):
-        most_tps = most_of(judged.values())
+    surely, likely, now = _Demand(strained, sure=True), _Demand(strained, sure=False), _Demand(usual, sure=True)
+    steps = (  # what is asked of the present core, and of others
+        ((surely,), (surely,)),
+        ((likely,), (likely,)) if snapshot.climbs else ((now,), (now, likely)),
+        ((now,), (now,)),
+    )
+    for there, elsewhere in steps:
         candidates = [
-            _judged(each, judged[each.configuration], snapshot, terms, trusts, sure=sure, most_tps=most_tps)
+            _judged(each, there if is_there and is_there(each.configuration) else elsewhere, snapshot, terms, trusts)
             for each in usual.values()
         ]
         eligible = [each for each in candidates if isinstance(each, Ranked)]
@@ -91,6 +105,27 @@ def strained_by_configuration(snapshot: Snapshot) -> Mapping[Configuration, Fore
     return usual | {forecast.configuration: forecast for forecast in snapshot.strained}
 
 
+@dataclass(frozen=True)  # without slots, since what all candidates give is asked for again and again
+class _Demand:
+    """The SLO under one workload.
+
+    Attributes:
+        forecasts: of every candidate, under it.
+        sure: whether the upper ends of intervals must hold, or the medians.
+    """
+
+    forecasts: Mapping[Configuration, Forecast]
+    sure: bool
+
+    @cached_property
+    def most_tps(self) -> float:
+        return most_of(self.forecasts.values())
+
+    def broken_by(self, configuration: Configuration, slo: ServiceLevelObjective) -> str | None:
+        """See `broken_limit`."""
+        return broken_limit(self.forecasts[configuration], slo, sure=self.sure, most_tps=self.most_tps)
+
+
 @dataclass(frozen=True, slots=True)
 class _Unfit:
     """A candidate that may not be chosen: the kind of reason, and an example in words."""
@@ -101,16 +136,14 @@ class _Unfit:
 
 def _judged(
     usual: Forecast,
-    judged: Forecast,
+    demands: Iterable[_Demand],
     snapshot: Snapshot,
     terms: DecisionTerms,
     trusts: Callable[[Configuration], bool] | None,
-    *,
-    sure: bool,
-    most_tps: float,
 ) -> Ranked | _Unfit:
     cost = log_cost(usual, snapshot.objective, terms)
-    broken = broken_limit(judged, snapshot.slo, sure=sure, most_tps=most_tps)
+    limits = (demand.broken_by(usual.configuration, snapshot.slo) for demand in demands)
+    broken = next((limit for limit in limits if limit is not None), None)
     if usual.feasibility < terms.min_feasibility:
         return _Unfit("a core would hardly boot", f"with probability {usual.feasibility:.2f}")
     if trusts is not None and not trusts(usual.configuration):

@@ -115,7 +115,13 @@ class _Question:
     @cached_property
     def ranking(self) -> Ranking:
         seen = self.growing if self.snapshot.climbs else self.snapshot
-        return rank(seen, self.terms, lambda each: self.own.trusts(each, self.snapshot.at))
+        core = self.space.cold_part(self.space.effective(self.enforced))
+        return rank(
+            seen,
+            self.terms,
+            trusts=lambda each: self.own.trusts(each, self.snapshot.at),
+            is_there=lambda each: self.space.cold_part(each) == core,
+        )
 
     @cached_property
     def growing(self) -> Snapshot:
@@ -140,12 +146,24 @@ class _Question:
         return next((each for each in self.snapshot.forecasts if each.configuration == effective), None)
 
     @cached_property
+    def standing(self) -> Forecast | None:
+        """What to compare with: the present one or, where the governor moves knobs, the best that is within its reach.
+
+        Another core is foretold at a pace that surely holds the SLO. That the governor found a slower one to hold here
+        tells the present core from no other: it would find one there, too.
+        """
+        own = (each.forecast for each in self.ranking.eligible if self.is_within_reach(each))
+        return next(own, self.present)
+
+    @cached_property
     def broken_now(self) -> str | None:
-        """The limit that what is enforced would not hold; None while it holds."""
+        """The limit that what is enforced would not hold, other than what may be chosen; None while it holds."""
         if not self.space.is_open_to(self.enforced, self.snapshot.objective):
             return f"what is enforced is reserved for other objectives than {self.snapshot.objective}"
         if self.present is None:
             return "what is enforced is outside the space"
+        if any(self.is_within_reach(each) for each in self.ranking.eligible):
+            return None
         strained = strained_by_configuration(self.snapshot)
         there, most_tps = strained[self.present.configuration], most_of(strained.values())
         return broken_limit(there, self.snapshot.slo, most_tps=most_tps)
@@ -158,9 +176,9 @@ class _Question:
 
     def consider(self, best: Ranked, urgent: str | None) -> tuple[Decision | None, str]:
         """The change to a candidate, or why it is not made."""
-        move, present = self.move_to(best), self.present
+        move, present = self.move_to(best), self.standing
         then = expectation(best.forecast, self.snapshot.objective)
-        if not move.cold and set(move.hot) <= self.snapshot.governed:
+        if self.is_within_reach(best):
             return None, "the governor moves these hot knobs by itself"
         share = self.saved(best)
         why = f"{then} instead of {self.now_words()}, {share:.0%} saved" if urgent is None else f"{urgent}; {then}"
@@ -212,13 +230,25 @@ class _Question:
             return move_between(self.space, self.snapshot.enforced, {})
         return move_between(self.space, self.snapshot.enforced, target)
 
+    def is_within_reach(self, ranked: Ranked) -> bool:
+        """Whether it is the present one, but for knobs that the governor moves by itself."""
+        move = self.move_to(ranked)
+        return not move.cold and set(move.hot) <= self.snapshot.governed
+
     def saved(self, ranked: Ranked) -> float:
         """Share of the objective's cost; everything where nothing is known of the present."""
-        now = None if self.present is None else log_cost(self.present, self.snapshot.objective, self.terms)
+        now = None if self.standing is None else log_cost(self.standing, self.snapshot.objective, self.terms)
         return 1.0 if now is None else saving(now, ranked.log_cost)
 
     def now_words(self) -> str:
-        return "what is not known" if self.present is None else expectation(self.present, self.snapshot.objective)
+        if self.standing is None:
+            return "what is not known"
+        words = expectation(self.standing, self.snapshot.objective)
+        return (
+            words
+            if self.standing is self.present
+            else f"{words}, each with the governor's knobs where they surely hold"
+        )
 
     @property
     def stay_s(self) -> float:

@@ -17,6 +17,9 @@ FEWEST_CONFIGURATIONS = 8
 #: Penalty of the ridge regression, on standardised targets and features of about unit range.
 RIDGE = 0.1
 
+#: By how much the R2 of a straight line has to be higher to be no chance.
+WORSE_THAN_LINEAR = 0.05
+
 #: Intervals that hold fewer than this share of what was left out are not to be trusted.
 LEAST_COVERAGE = 0.85
 
@@ -39,6 +42,8 @@ def assess_quantity(model: QuantityModel) -> QuantityQuality:
     mean, sd = model.left_out()
     standardised = np.abs(logarithms - mean) / sd
     enough = configurations >= 3
+    line = _without_own_group(logarithms, groups, model) if enough else mean
+    weights = weights_of_trials(groups, model.scale**2 * model.data.variances + model.noise_variance)
     return QuantityQuality(
         trials=len(values),
         configurations=configurations,
@@ -47,17 +52,31 @@ def assess_quantity(model: QuantityModel) -> QuantityQuality:
         coverage=float((standardised <= NORMAL_95 * model.interval_scale).mean()) if enough else None,
         raw_coverage=float((standardised <= NORMAL_95).mean()) if enough else None,
         ceiling_r2=noise_ceiling(values, groups) if enough else None,
-        linear_r2=r_squared(values, np.exp(_without_own_group(logarithms, groups, model))) if enough else None,
-        mean_r2=r_squared(values, _mean_of_others(values, groups)) if enough else None,
+        linear_r2=r_squared(values, np.exp(line)) if enough else None,
+        weighted_r2=r_squared(logarithms, mean, weights) if enough else None,
+        weighted_linear_r2=r_squared(logarithms, line, weights) if enough else None,
         noise_relative_sd=float(np.sqrt(model.noise_variance)),
         interval_scale=model.interval_scale,
     )
 
 
-def r_squared(values: Array, predictions: Array) -> float | None:
-    """Share of the variance that is explained; None where there is none to explain."""
-    total = float(((values - values.mean()) ** 2).sum())
-    return 1 - float(((values - predictions) ** 2).sum()) / total if total > 0 else None
+def r_squared(values: Array, predictions: Array, weights: Array | None = None) -> float | None:
+    """Share of the variance that is explained, alike of all trials without weights; None where there is none."""
+    weights = np.ones_like(values) if weights is None else weights
+    total = float(weights @ (values - np.average(values, weights=weights)) ** 2)
+    return 1 - float(weights @ (values - predictions) ** 2) / total if total > 0 else None
+
+
+def weights_of_trials(groups: NDArray[np.int_], variances: Array) -> Array:
+    """A configuration weighs the same however often it was tried, and a trial the less the more it may be off.
+
+    Args:
+        groups: labels of configurations, by trial.
+        variances: of what was measured, by trial.
+    """
+    _, members, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    weights: Array = 1.0 / (counts[members] * variances)
+    return weights
 
 
 def noise_ceiling(values: Array, groups: NDArray[np.int_]) -> float | None:
@@ -93,10 +112,6 @@ def ridge(columns: Array, targets: Array, at: Array) -> Array:
     return predictions
 
 
-def _mean_of_others(values: Array, groups: NDArray[np.int_]) -> Array:
-    return np.array([values[groups != label].mean() for label in groups])
-
-
 def _faults(quantity: Quantity, found: QuantityQuality) -> list[str]:
     """Reasons not to trust one quantity's surrogate, each a sentence."""
     if found.configurations < FEWEST_CONFIGURATIONS:
@@ -113,12 +128,15 @@ def _faults(quantity: Quantity, found: QuantityQuality) -> list[str]:
 
 
 def _not_explained(quantity: Quantity, found: QuantityQuality) -> list[str]:
-    if found.r2 is None or found.mean_r2 is None or found.linear_r2 is None:
+    """By what decisions compare: ratios, between configurations, as far as they were measured well."""
+    ours, line = found.weighted_r2, found.weighted_linear_r2
+    if ours is None or line is None:
         return []
-    if found.r2 <= max(found.mean_r2, 0.0):
-        return [f"{quantity} is predicted no better than by its mean (R2 {found.r2:.2f} without the configuration)"]
-    if found.r2 < found.linear_r2 - 0.05:
+    if ours <= 0:
+        return [f"{quantity} is predicted no better than by its mean (weighted R2 {ours:.2f} of its logarithm)"]
+    if ours < line - WORSE_THAN_LINEAR:
         return [
-            f"{quantity} is predicted worse than by a straight line (R2 {found.r2:.2f} against {found.linear_r2:.2f})"
+            f"{quantity} is predicted worse than by a straight line (weighted R2 {ours:.2f} of its logarithm, "
+            f"against {line:.2f})"
         ]
     return []

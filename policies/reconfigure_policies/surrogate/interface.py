@@ -41,7 +41,9 @@ class QuantityQuality:
     """How well one quantity is predicted for configurations that were not measured, by grouped leave-one-out.
 
     All of one configuration's trials are left out together, knobs without effect collapsed. R2 is on the quantity's
-    own scale, not on its logarithm; every R2 is None with fewer than three configurations.
+    own scale, for people. The weighted ones are what trust rests on: on the logarithm, since decisions compare ratios,
+    with every configuration weighing the same however often it was tried, and trials less the less they could be sure
+    of. Every R2 is None with fewer than three configurations.
 
     Attributes:
         trials, configurations: how many there are.
@@ -51,7 +53,7 @@ class QuantityQuality:
         raw_coverage: the same before calibration.
         ceiling_r2: what a perfect model would reach, from the noise of repeated trials; None without repetitions.
         linear_r2: of a ridge regression on the same inputs, the least that a Gaussian process must beat.
-        mean_r2: of predicting the mean of the others, below 0.
+        weighted_r2, weighted_linear_r2: of both, weighted.
         noise_relative_sd: inferred spread between trials of one configuration.
         interval_scale: what calibration multiplied the intervals by.
     """
@@ -64,7 +66,8 @@ class QuantityQuality:
     raw_coverage: float | None
     ceiling_r2: float | None
     linear_r2: float | None
-    mean_r2: float | None
+    weighted_r2: float | None
+    weighted_linear_r2: float | None
     noise_relative_sd: float
     interval_scale: float
 

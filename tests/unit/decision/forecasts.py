@@ -83,11 +83,12 @@ OWN = st.builds(
     used_j=st.floats(0, 1e8),
 )
 SNAPSHOTS = st.builds(
-    lambda forecasts, strained, enforced, objective: snapshot(
-        forecasts, strained=strained, enforced=Configuration(enforced), objective=objective
+    lambda forecasts, strained, enforced, objective, governed: snapshot(
+        forecasts, strained=strained, enforced=Configuration(enforced), objective=objective, governed=governed
     ),
     FORECASTS,
     FORECASTS,
     st.sampled_from(CANDIDATES),
     st.sampled_from(list(Objective)),
+    st.sampled_from([frozenset(), frozenset({"pacing_interval_s"})]),
 )

@@ -258,6 +258,16 @@ def test_where_nothing_surely_holds_a_climb_what_likely_does_is_taken():
     assert decided(climbing(strained=unsure, climbs=False)).kind is DecisionKind.KEEP
 
 
+def test_where_nothing_surely_holds_the_busiest_no_core_is_taken_that_likely_would_not():
+    """However cheap it is as the workload is; one that likely would may be taken, and what is there stays."""
+    cheaper = forecasts_with(block_32={"energy_j": 0.1}, block_64={"energy_j": 0.2})
+    likely = {16: 0.9, 32: 1.5, 64: 0.9}
+    unsure = tuple(forecast(each, ttft_s=likely[each["block_size"]], spread=0.5) for each in CANDIDATES)
+    assert decided(snapshot(cheaper, strained=unsure)).target == block(64)
+    assert decided(snapshot(cheaper, strained=unsure, enforced=block(64))).kind is DecisionKind.KEEP
+    assert decided(snapshot(cheaper, strained=unsure, enforced=block(32))).kind is DecisionKind.KEEP
+
+
 def test_while_the_load_climbs_no_core_is_taken_that_could_serve_less():
     """However well its tails are foretold; by its best hot knobs, since these follow the load."""
     strained = tuple(forecast(each, ttft_s=0.2 if each["block_size"] == 64 else 3.0) for each in CANDIDATES)
@@ -310,6 +320,44 @@ def test_the_governors_knobs_are_left_to_it():
     forecasts = tuple(forecast(each, energy_j=0.2 if each["pacing_interval_s"] else 0.3) for each in CANDIDATES)
     seen = snapshot(forecasts, governed=frozenset({"pacing_interval_s", "max_num_seqs"}))
     assert decided(seen).kind is DecisionKind.KEEP
+
+
+def test_what_the_governor_can_mend_is_no_haste():
+    """A pace whose tail is foretold too widely is the governor's to judge: another core must save, and pay."""
+    pace = frozenset({"pacing_interval_s"})
+
+    def paced(cheaper_j):
+        """The present pace is cheap and may break the SLO, that of no other core is known to hold either."""
+        return tuple(
+            forecast(
+                each, **({"energy_j": 0.2, "tpot_s": 0.049} if each["pacing_interval_s"] else {"energy_j": of_core})
+            )
+            for each in CANDIDATES
+            for of_core in [cheaper_j if each["block_size"] == 32 else 0.3]
+        )
+
+    there = block(16, pacing_interval_s=0.02)
+    alone, governed = (snapshot(paced(0.295), enforced=there, governed=of) for of in (frozenset(), pace))
+    assert "TPOT p99 may reach 0.0515 s of 0.05 s" in decided(alone).reason
+    assert decided(alone).kind is not DecisionKind.KEEP
+    assert decided(governed).kind is DecisionKind.KEEP
+    saves = decided(replace(governed, forecasts=paced(0.2)))
+    assert saves.target == block(32)
+    assert (
+        "instead of 0.3 (0.285 to 0.315) J per output token, each with the governor's knobs where they" in saves.reason
+    )
+    soon = decided(replace(governed, forecasts=paced(0.2)), OwnChanges(redeploys_at=(NOW - 100,)))
+    assert soon.kind is DecisionKind.KEEP
+
+
+def test_a_core_that_no_pace_saves_is_left_at_once():
+    """What the governor moves cannot mend everything."""
+    broken = {"tpot_s": 0.06}
+    seen = snapshot(forecasts_with(block_16=broken, block_32={"energy_j": 0.4}, block_64=broken),
+                    governed=frozenset({"pacing_interval_s", "max_num_seqs"}))  # fmt: skip
+    decision = decided(seen, OwnChanges(redeploys_at=(NOW - 100,)))
+    assert decision.target == block(32)
+    assert "TPOT p99 may reach 0.063 s of 0.05 s" in decision.reason
 
 
 def test_a_broken_slo_does_not_wait_for_the_dwell():
