@@ -200,11 +200,12 @@ class _Question:
             if trial is not None:
                 return trial
         words = expectation(best.forecast, self.snapshot.objective)
+        among = f"of {eligible} candidate{'s' if eligible > 1 else ''} that hold{'' if eligible > 1 else 's'} the SLO"
         if self.move_to(best).kind is DecisionKind.KEEP:
-            return self.keep(f"of {eligible} candidates that hold the SLO it is the best, {words}")
-        return self.keep(
-            f"the best of {eligible} candidates that hold the SLO, {words}, would save {self.saved(best):.1%}"
-        )
+            return self.keep(f"{among} it is the best, {words}")
+        if self.is_within_reach(best):
+            return self.keep(f"{among} its core has the best, {words}, by what the governor may set")
+        return self.keep(f"the best {among}, {words}, would save {self.saved(best):.1%}")
 
     def keep(self, why: str) -> Decision:
         expected = {} if self.present is None else self.present.estimates

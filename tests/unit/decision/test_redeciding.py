@@ -341,6 +341,10 @@ def test_what_the_governor_can_mend_is_no_haste():
     assert "TPOT p99 may reach 0.0515 s of 0.05 s" in decided(alone).reason
     assert decided(alone).kind is not DecisionKind.KEEP
     assert decided(governed).kind is DecisionKind.KEEP
+    assert (
+        "of 6 candidates that hold the SLO its core has the best, 0.3 ("
+        in decided(snapshot(paced(0.3), enforced=there, governed=pace)).reason
+    )
     saves = decided(replace(governed, forecasts=paced(0.2)))
     assert saves.target == block(32)
     assert (
