@@ -50,16 +50,19 @@ def show_pareto(console: Console, view: ParetoView) -> None:
     console.print(f"Energy is {view.energy_source}; intervals hold 95 of 100 outcomes.")
 
 
-def show_surrogate(console: Console, view: SurrogateView) -> None:
-    """Whether to trust it, first; then the figures."""
-    if not view.fitted:
-        console.print(f"Nothing is foretold yet: {view.basis}.")
-        for fault in view.faults:
-            console.print(f"  {fault}")
-        return
-    console.print(f"{'Trusted' if view.trusted else 'Not to be trusted'}: {view.basis}.")
+def show_trust(console: Console, view: SurrogateView) -> None:
+    """What is foretold now, and why it is not to be trusted where it is not."""
+    heading = "Nothing is foretold yet" if not view.fitted else "Trusted" if view.trusted else "Not to be trusted"
+    console.print(f"{heading}: {view.basis}.")
     for fault in view.faults:
         console.print(f"  {fault}")
+
+
+def show_surrogate(console: Console, view: SurrogateView) -> None:
+    """Whether to trust it, first; then the figures."""
+    show_trust(console, view)
+    if not view.fitted:
+        return
     failed = f", {view.failed} of them failed" if view.failed else ""
     took = "" if view.duration_s is None else f"; the fit took {format_duration(view.duration_s)}"
     console.print(f"{view.trials} trials{failed}{took}.")

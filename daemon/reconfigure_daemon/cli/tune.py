@@ -95,7 +95,7 @@ def tune(
             request |= _workload(trace, start, limit, sample, max_prompt_tokens, max_output_tokens, rate, skip_bad)
         api.send("/v1/tune", json.dumps(request).encode(), _PATIENCE_S)
     view = _follow(api, quiet=as_json)
-    _show_end(view, plots, as_json=as_json)
+    _show_end(api, view, plots, as_json=as_json)
     if view.state != "finished" and not (stop and view.state == "stopped"):
         raise typer.Exit(EXIT_FAILED)
 
@@ -174,15 +174,21 @@ def _stop(api: ControlApiClient) -> None:
         side_console().print(str(refusal))
 
 
-def _show_end(view: TuningView, plots: Path | None, *, as_json: bool) -> None:
-    """For people the table comes first, for programs the plots: a fault in them is then the only document."""
+def _show_end(api: ControlApiClient, view: TuningView, plots: Path | None, *, as_json: bool) -> None:
+    """For people the tables come first, for programs the plots: a fault in them is then the only document."""
     if as_json:
         _draw(view, plots)
         print_json(view.model_dump(mode="json"))
         return
+    from reconfigure_daemon.cli.learned_wording import show_trust
     from reconfigure_daemon.cli.tune_wording import show_session
+    from reconfigure_daemon.control_api.learning_messages import SurrogateView
 
     show_session(console(), view)
+    surrogate = parsed(SurrogateView, api.get("/v1/surrogate", timeout_s=_PATIENCE_S))
+    show_trust(console(), surrogate)
+    if surrogate.fitted:
+        console().print("`reconfigure pareto` and `reconfigure surrogate` show what was learned.")
     _draw(view, plots)
 
 

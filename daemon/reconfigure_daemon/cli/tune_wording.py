@@ -39,7 +39,6 @@ def show_session(console: Console, view: TuningView) -> None:
             console.print(
                 f"What was foretold of {NAMES[name]} before it was measured was off by {error:.1%} on average."
             )
-    console.print("The surrogates have learned from it: see `reconfigure pareto`, `reconfigure surrogate`.")
 
 
 def _throughput(trial: TriedView) -> float:

@@ -50,6 +50,17 @@ def test_it_ends_with_the_front_and_what_was_before(run, daemon):
     assert done.stdout.index("2 (sobol)") < done.stdout.index("4 (nehvi)")
 
 
+def test_it_says_whether_anything_is_foretold_now(run, daemon):
+    """A short session may teach too little, or nothing to rely on."""
+    assert "Trusted: fitted" in run("tune", "--recorded").stdout
+    daemon.learned["/v1/surrogate"] |= {"trusted": False, "faults": ["energy is no better than a straight line"]}
+    distrusted = run("tune", "--recorded").stdout
+    assert "Not to be trusted: fitted" in distrusted
+    assert "energy is no better than a straight line" in distrusted
+    daemon.learned["/v1/surrogate"] |= {"fitted": False, "faults": [], "basis": "10 trials of 12 needed"}
+    assert "Nothing is foretold yet: 10 trials of 12 needed." in run("tune", "--recorded").stdout
+
+
 def test_each_trial_is_a_line_where_there_is_no_terminal(run, daemon):
     """In a log, too, the front is seen to grow."""
     done = run("tune", "--recorded")
