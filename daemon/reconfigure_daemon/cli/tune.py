@@ -12,7 +12,7 @@ import typer
 
 from reconfigure_daemon.cli import tune_options as options
 from reconfigure_daemon.cli.answers import parsed
-from reconfigure_daemon.cli.control_api_client import ControlApiClient
+from reconfigure_daemon.cli.control_api_client import LEARNING_TIMEOUT_S, ControlApiClient
 from reconfigure_daemon.cli.options import DEFAULT_URL, AsJson, TokenFile, Url, client
 from reconfigure_daemon.cli.output import EXIT_FAILED, console, print_json, side_console
 from reconfigure_daemon.cli.replay_options import Limit, MaxOutputTokens, MaxPromptTokens, Sample, SkipBad, Start
@@ -21,9 +21,6 @@ from reconfigure_daemon.control_api.tuning_messages import TuningView
 from reconfigure_daemon.errors import ReconfigureError
 
 _POLL_S = 0.5
-
-#: A daemon that is fitting may take this long to answer.
-_PATIENCE_S = 60.0
 
 #: Lengths that are taken over from a trace, evenly over it.
 _MOST_LENGTHS = 2000
@@ -78,7 +75,7 @@ def tune(
     if stop:
         api.send("/v1/tune/stop", b"{}")
     elif resume:
-        api.send("/v1/tune/resume", json.dumps({"trials": trials}).encode(), _PATIENCE_S)
+        api.send("/v1/tune/resume", json.dumps({"trials": trials}).encode())
     elif not watch:
         request: dict[str, Any] = {
             "trials": trials or 40,
@@ -93,7 +90,7 @@ def tune(
         }
         if trace is not None:
             request |= _workload(trace, start, limit, sample, max_prompt_tokens, max_output_tokens, rate, skip_bad)
-        api.send("/v1/tune", json.dumps(request).encode(), _PATIENCE_S)
+        api.send("/v1/tune", json.dumps(request).encode())
     view = _follow(api, quiet=as_json)
     _show_end(api, view, plots, as_json=as_json)
     if view.state != "finished" and not (stop and view.state == "stopped"):
@@ -153,7 +150,7 @@ def _follow(api: ControlApiClient, *, quiet: bool) -> TuningView:
     with shown_session(quiet=quiet) as show:
         while True:
             try:
-                view = parsed(TuningView, api.get("/v1/tune", timeout_s=_PATIENCE_S))
+                view = parsed(TuningView, api.get("/v1/tune", timeout_s=LEARNING_TIMEOUT_S))
                 show(view)
                 if view.state != "running":
                     return view
@@ -185,7 +182,7 @@ def _show_end(api: ControlApiClient, view: TuningView, plots: Path | None, *, as
     from reconfigure_daemon.control_api.learning_messages import SurrogateView
 
     show_session(console(), view)
-    surrogate = parsed(SurrogateView, api.get("/v1/surrogate", timeout_s=_PATIENCE_S))
+    surrogate = parsed(SurrogateView, api.get("/v1/surrogate", timeout_s=LEARNING_TIMEOUT_S))
     show_trust(console(), surrogate)
     if surrogate.fitted:
         console().print("`reconfigure pareto` and `reconfigure surrogate` show what was learned.")

@@ -113,14 +113,23 @@ class _Question:
         return completed(self.space, self.snapshot.enforced)
 
     @cached_property
+    def effective(self) -> Configuration:
+        """What is enforced, without values that make no difference."""
+        return self.space.effective(self.enforced)
+
+    @cached_property
+    def core(self) -> tuple[KnobValue, ...]:
+        """The present one, by its cold knobs."""
+        return self.space.cold_part(self.effective)
+
+    @cached_property
     def ranking(self) -> Ranking:
         seen = self.growing if self.snapshot.climbs else self.snapshot
-        core = self.space.cold_part(self.space.effective(self.enforced))
         return rank(
             seen,
             self.terms,
             trusts=lambda each: self.own.trusts(each, self.snapshot.at),
-            is_there=lambda each: self.space.cold_part(each) == core,
+            is_there=lambda each: self.space.cold_part(each) == self.core,
         )
 
     @cached_property
@@ -134,7 +143,7 @@ class _Question:
             if each.throughput_tps is not None:
                 core = self.space.cold_part(each.configuration)
                 capacities[core] = max(each.throughput_tps.median, capacities.get(core, 0.0))
-        least_tps = AS_MUCH * capacities.get(self.space.cold_part(self.space.effective(self.enforced)), 0.0)
+        least_tps = AS_MUCH * capacities.get(self.core, 0.0)
         less = {core for core, tps in capacities.items() if tps < least_tps}
         forecasts = (each for each in self.snapshot.forecasts if self.space.cold_part(each.configuration) not in less)
         return replace(self.snapshot, forecasts=tuple(forecasts))
@@ -142,18 +151,21 @@ class _Question:
     @cached_property
     def present(self) -> Forecast | None:
         """Of what is enforced; None where it may not be: constraints rule it out, or it is reserved for others."""
-        effective = self.space.effective(self.enforced)
-        return next((each for each in self.snapshot.forecasts if each.configuration == effective), None)
+        return next((each for each in self.snapshot.forecasts if each.configuration == self.effective), None)
 
     @cached_property
+    def within_reach(self) -> Ranked | None:
+        """The best that may be chosen of the present one and what the governor makes of it by itself."""
+        return next((each for each in self.ranking.eligible if self.is_within_reach(each)), None)
+
+    @property
     def standing(self) -> Forecast | None:
         """What to compare with: the present one or, where the governor moves knobs, the best that is within its reach.
 
         Another core is foretold at a pace that surely holds the SLO. That the governor found a slower one to hold here
         tells the present core from no other: it would find one there, too.
         """
-        own = (each.forecast for each in self.ranking.eligible if self.is_within_reach(each))
-        return next(own, self.present)
+        return self.present if self.within_reach is None else self.within_reach.forecast
 
     @cached_property
     def broken_now(self) -> str | None:
@@ -162,7 +174,7 @@ class _Question:
             return f"what is enforced is reserved for other objectives than {self.snapshot.objective}"
         if self.present is None:
             return "what is enforced is outside the space"
-        if any(self.is_within_reach(each) for each in self.ranking.eligible):
+        if self.within_reach is not None:
             return None
         strained = strained_by_configuration(self.snapshot)
         there, most_tps = strained[self.present.configuration], most_of(strained.values())
@@ -227,7 +239,7 @@ class _Question:
     def move_to(self, ranked: Ranked) -> Move:
         """From the effective form of what is enforced, so that a value without effect is never changed for nothing."""
         target = ranked.forecast.configuration
-        if self.space.effective(self.enforced) == target:
+        if self.effective == target:
             return move_between(self.space, self.snapshot.enforced, {})
         return move_between(self.space, self.snapshot.enforced, target)
 

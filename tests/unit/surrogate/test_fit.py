@@ -238,66 +238,6 @@ def test_an_objective_that_nothing_explains_is_not_trusted():
     assert "throughput_tps is predicted no better than by its mean" in fault
 
 
-#: `tensor_parallel_size`, `max_num_batched_tokens`, `pacing_interval_s`, requests/s, tokens of a prompt and an answer,
-#: J per output token and their relative standard deviation: what preceded a swing on two H200s
-#: (benchmarks/results/gpu.parallel_swing_tp2.json), ten trials in windows of 5 s and ten windows of one configuration.
-SWING = (
-    (2, 8192, 0, 2.5, 1207, 227, 1.445, 0.050),
-    (2, 2048, 0.045, 2.5, 1207, 227, 1.240, 1.589),
-    (2, 8192, 0.025, 2.5, 1207, 227, 0.918, 0.246),
-    (1, 8192, 0.015, 2.5, 1207, 227, 0.670, 0.103),
-    (1, 2048, 0.015, 2.5, 1207, 227, 0.680, 0.101),
-    (2, 8192, 0, 25.0, 1207, 227, 0.225, 0.083),
-    (2, 2048, 0, 25.0, 1207, 227, 0.223, 0.044),
-    (2, 8192, 0.015, 25.0, 1207, 227, 0.299, 0.383),
-    (1, 8192, 0.025, 25.0, 1207, 227, 0.224, 0.419),
-    (1, 2048, 0.040, 25.0, 1207, 227, 0.257, 0.501),
-    (2, 8192, 0.045, 3.59, 2328, 277, 0.825, 0.102),
-    (2, 8192, 0.045, 2.20, 868, 233, 0.604, 0.075),
-    (2, 8192, 0.045, 2.49, 1617, 252, 0.826, 0.095),
-    (2, 8192, 0.045, 2.59, 1499, 225, 0.769, 0.081),
-    (2, 8192, 0.045, 3.29, 1590, 212, 0.691, 0.070),
-    (2, 8192, 0.045, 2.59, 1625, 217, 0.801, 0.079),
-    (2, 8192, 0.045, 2.00, 1231, 277, 0.705, 0.098),
-    (2, 8192, 0.045, 2.80, 1629, 401, 0.633, 0.133),
-    (2, 8192, 0.045, 1.60, 662, 247, 0.601, 0.081),
-    (2, 8192, 0.045, 2.30, 1330, 300, 0.710, 0.106),
-)
-SWING_SPACE = ConfigurationSpace(
-    (
-        Knob("tensor_parallel_size", Tier.COLD, (1, 2), 2),
-        Knob("max_num_batched_tokens", Tier.HOT, (2048, 8192), 8192),
-        Knob("pacing_interval_s", Tier.HOT, (0, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.045), 0),
-    )
-)
-
-
-def swing_trials():
-    for at, (gpus, budget, pace_s, *workload, joules, relative_sd) in enumerate(SWING):
-        values = (gpus, budget, pace_s)
-        configuration = Configuration(zip((knob.name for knob in SWING_SPACE.knobs), values, strict=True))
-        measured = {Quantity.ENERGY: Measured(joules, relative_sd)}
-        yield Trial(configuration, WorkloadContext(*workload), float(at), measured)
-
-
-@pytest.mark.parametrize("count", [10, 20])
-def test_what_was_hardly_measured_is_no_reason_for_distrust(count: int):
-    """Nor are many windows of the one configuration that was foretold worst: it is one of nine."""
-    surrogates = fit(list(swing_trials())[:count], SWING_SPACE)
-    found = quality(surrogates)
-    assert found.is_trusted
-    energy = found.by_quantity[Quantity.ENERGY]
-    assert energy.weighted_r2 > 0.7 > energy.r2
-    one, two = surrogates.forecast(
-        [
-            Configuration({**SWING_SPACE.default(), "tensor_parallel_size": n, "pacing_interval_s": 0.02})
-            for n in (1, 2)
-        ],
-        WorkloadContext(2.5, 1300, 250),
-    )
-    assert one.energy_per_output_token_j.median < 0.8 * two.energy_per_output_token_j.median
-
-
 def test_the_workload_is_an_input_where_it_varies():
     """Energy that falls with the rate is foretold for a rate in between; saturated throughput does not ask for it."""
     trials = []
