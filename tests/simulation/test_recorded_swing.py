@@ -87,6 +87,14 @@ def decided(known: Known) -> Decision:
     return answer(occasion, snapshot, SPACE, SETTINGS.decision.to_domain(), OwnChanges(), known.switches).decision
 
 
+def paced_tail_s(known: Known) -> float:
+    """What TPOT's tail may reach by forecast, at the busiest and as the engine is paced."""
+    assert known.watch.busiest is not None
+    (forecast,) = known.surrogates.forecast([known.last.configuration], known.watch.busiest)
+    assert forecast.tpot_p99_s is not None
+    return forecast.tpot_p99_s.high
+
+
 @pytest.mark.parametrize(
     ("windows", "r2", "line", "weighted", "weighted_line"),
     [(0, 0.58, 0.64, 0.78, 0.79), (10, -0.20, -1.42, 0.76, 0.37)],
@@ -113,12 +121,14 @@ def test_a_low_load_is_served_by_one_gpu(windows: int):
     """Although the pace that the governor found to hold is foretold to break the SLO; that is no reason given."""
     known = known_after(windows)
     assert quality(known.surrogates).is_trusted
+    assert paced_tail_s(known) > SETTINGS.slo.tpot_s > known.last.window.tpot_s.p99
     decision = decided(known)
     assert decision.kind is DecisionKind.REDEPLOY
     assert decision.target["tensor_parallel_size"] == ONE_GPU
     assert "may reach" not in decision.reason
     assert ", each with the governor's knobs where they surely hold, " in decision.reason
     if windows == 4:
+        assert paced_tail_s(known) == pytest.approx(0.084, abs=0.001)
         assert "0.697 (0.465 to 1.05) J per output token instead of 0.881 (0.55 to 1.41)" in decision.reason
 
 
