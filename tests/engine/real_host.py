@@ -28,7 +28,7 @@ SPACE = {
     "max_num_seqs": {"values": [1, 2, 4, 8, 16], "default": 16},
     "max_num_batched_tokens": {"values": [4, 128, 256, 512], "default": 256},
     "long_prefill_token_threshold": {"values": [0, 64]},
-    "pacing_interval_s": {"values": [0, 0.3]},
+    "pacing_interval_s": {"values": [0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8, 1]},
     "prefix_cache_reading": {"values": [True, False]},
     "block_size": {"values": [32, 64]},
     "kv_cache_memory_bytes": {"values": [2**29, 2**50]},  # the second is more than any machine has
