@@ -1,17 +1,19 @@
 """A load that swings tenfold within minutes on several GPUs: the daemon chooses how many of them serve, and paces them.
 
     python -m benchmarks.gpu.parallel_swing [--gpus 4] [--low 2.5] [--times 10] [--length 480] [--tpot 0.05]
-        [--rounds 3] [--add-to FILE ...] [--quick]
+        [--rounds 3] [--replicas] [--add-to FILE ...] [--quick]
 
 Stock `vllm serve` spreads the model over all GPUs and keeps it there. The daemon begins like that, learns in a few
 trials what one GPU and all of them can do at the low and at the high rate, and is then left alone under the energy
-objective: its slow loop moves between one GPU and all, its governor paces. Arrivals are random at a rate that is low
-for a quarter of the time, climbs for a quarter, stays high for an eighth, falls for a quarter and is low again; their
-lengths are those of Azure's conversations. The arms come one after the other, in an order that alternates, so that a
-GPU which an arm does not use holds nothing; the joules of all GPUs count in both, idle ones included. Trials and boots
-come before and do not count, switches do. Each round has other arrivals and begins with nothing learned. A round takes
-20 minutes and more: `--add-to` takes the files of earlier ones and counts their rounds, too; with `--rounds 0` it only
-adds up, for which no GPU is needed.
+objective: its slow loop moves between one GPU and all, its governor paces. With `--replicas` it has a replica of the
+model on each GPU where it would otherwise spread one over all of them; stock is the same.
+
+Arrivals are random at a rate that is low for a quarter of the time, climbs for a quarter, stays high for an eighth,
+falls for a quarter and is low again; their lengths are those of Azure's conversations. The arms come one after the
+other, in an order that alternates, so that a GPU which an arm does not use holds nothing; the joules of all GPUs count
+in both, idle ones included. Trials and boots come before and do not count, switches do. Each round has other arrivals
+and begins with nothing learned. A round takes 20 minutes and more: `--add-to` takes the files of earlier ones and
+counts their rounds, too; with `--rounds 0` it only adds up, for which no GPU is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from rich.console import Console
 
 from benchmarks.gpu.server import (
     FASTEST,
-    PARALLEL,
     SHARED,
     engine_changes,
     model_folder,
@@ -57,6 +58,7 @@ from reconfigure_daemon.load_generation.open_loop import replay_trace
 from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
 from reconfigure_daemon.load_generation.target import Target
 from reconfigure_daemon.tuning import TuneRequest
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL, TENSOR_PARALLEL, gpus_of
 
 NAME = "gpu.parallel_swing"
 ATTAINMENT = 0.99
@@ -69,7 +71,7 @@ TTFT_LIMIT_S = 1.0
 KV_CACHE_BYTES = 44 * 2**30
 
 #: Arguments that make results of different things.
-ALIKE = ("gpus", "trace", "low", "times", "length", "tpot", "trials")
+ALIKE = ("gpus", "replicas", "trace", "low", "times", "length", "tpot", "trials")
 
 #: A glance at the whole swing.
 QUICK_LENGTH_S = 60.0
@@ -162,7 +164,7 @@ class Bench:
     async def stock(self, number: int, requests: Sequence[PlannedRequest]) -> Arm:
         """Plain `vllm serve` on all GPUs, from its boot to its end."""
         engine = self.arguments.engine
-        async with stock_arm(engine, self.model, self.folder, {PARALLEL: self.gpus, **cache()}) as url:
+        async with stock_arm(engine, self.model, self.folder, {TENSOR_PARALLEL: self.gpus, **cache()}) as url:
             self.console.print(f"  stock vLLM serves on {self.gpus} GPUs")
             await replay_trace(requests[: self.arguments.rehearsal], target_of(engine, url, 3 * number))
             arm = await swing(self.arguments, target_of(engine, url, 3 * number + 1), requests, self.energy)
@@ -239,7 +241,8 @@ def daemon_changes(arguments: argparse.Namespace, gpus: int) -> dict[str, Any]:
         "slo": {"ttft_s": TTFT_LIMIT_S, "tpot_s": arguments.tpot},
         "governor": {"enabled": True},
     }
-    changes = engine_changes(PACES_S, (FASTEST["max_num_seqs"],), sections=sections, further={PARALLEL: gpus},
+    spread = {DATA_PARALLEL if arguments.replicas else TENSOR_PARALLEL: gpus}
+    changes = engine_changes(PACES_S, (FASTEST["max_num_seqs"],), sections=sections, further=spread,
                              of_objective="energy")  # fmt: skip
     changes["engine"]["arguments"] = {**SHARED, **cache()}
     changes["space"] |= {"block_size": {"values": [16], "default": 16},
@@ -287,7 +290,7 @@ async def watch(daemon: Daemon, began_s: float, gpus: list[tuple[float, int]]) -
     """Note every change of the number of GPUs that serve."""
     while True:
         with suppress(ReconfigureError, OSError):  # it may not answer in the middle of a change
-            serving = int((await daemon.host()).enforced[PARALLEL])
+            serving = gpus_of((await daemon.host()).enforced)
             if not gpus or gpus[-1][1] != serving:
                 gpus.append((round(time.monotonic() - began_s, 1), serving))
         await asyncio.sleep(1.0)
@@ -345,6 +348,8 @@ def rows_of(rounds: Sequence[Round], gpus: int) -> list[Row]:
 
 def name_of(arguments: argparse.Namespace) -> str:
     """The result's name: `gpu.parallel_swing` of the number of GPUs that has a target, others behind it."""
+    if arguments.replicas:
+        return f"{NAME}_dp{arguments.gpus}"
     return NAME if arguments.gpus in TARGETS else f"{NAME}_tp{arguments.gpus}"
 
 
@@ -352,6 +357,7 @@ def main() -> int:
     """The command."""
     parser = command.options(__doc__)
     parser.add_argument("--gpus", type=int, default=4, help="that both arms have, 2 or more (default: 4)")
+    parser.add_argument("--replicas", action="store_true", help="the daemon has a replica of the model on each GPU")
     parser.add_argument("--trace", default="azure_2023_conv.csv.gz", help="whose lengths")
     parser.add_argument("--low", type=float, default=2.5, help="requests/s at the low end (default: 2.5)")
     parser.add_argument("--times", type=float, default=10.0, help="how much higher the high end is (default: 10)")

@@ -93,7 +93,7 @@ def samples_of(path: Path) -> Iterator[tuple[Mapping[str, Any], EngineSample]]:
         entries = [json.loads(line) for line in lines][1:]
     for entry in entries:
         batch = batches.validate_python(entry["batch"])
-        reading = EngineReading(batch.totals, batch.steps, entry["energy_j"])
+        reading = EngineReading(batch.totals, batch.steps, entry["energy_j"], batch.replicas)
         sample = None if earlier is None else sample_between(earlier, reading, tuple(batch.records))
         earlier = reading
         if sample is not None:

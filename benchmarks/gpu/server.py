@@ -18,6 +18,7 @@ from benchmarks.harness.machine import gpus_to_use
 from benchmarks.harness.processes import ServerProcess, free_port
 from benchmarks.harness.stock import SERVER, STOP_TIMEOUT_S, healthy
 from reconfigure_daemon.load_generation.target import Target
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL, TENSOR_PARALLEL
 
 SERVED_NAME = "mistral-7b-shape"
 EMULATED_NAME = "emulated"
@@ -59,14 +60,13 @@ FASTEST: Mapping[str, Any] = {
 }
 
 
-PARALLEL = "tensor_parallel_size"
-
 #: What vLLM does without these arguments, as a space names it.
 DEFAULTS: Mapping[str, Any] = {
     "kv_cache_dtype": "auto",
     "quantization": "none",
     "cudagraph_mode": "FULL_AND_PIECEWISE",
-    PARALLEL: 1,
+    TENSOR_PARALLEL: 1,
+    DATA_PARALLEL: 1,
 }
 
 #: All of a model that can be.

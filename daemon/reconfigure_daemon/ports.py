@@ -222,7 +222,8 @@ class TelemetryBatch(Message):
         next_after: pass it to the next call.
         dropped: records that were overwritten before they were read.
         now_s: the host's monotonic clock, for the records' times.
-        steps: the serving core's steps since it booted; None from a host that does not sum them.
+        steps: the serving core's steps since it booted, of all its replicas; None from a host that does not sum them.
+        replicas: of the model in the serving core, each with a scheduler of its own, among which requests are spread.
     """
 
     host_id: str
@@ -232,6 +233,7 @@ class TelemetryBatch(Message):
     records: list[RequestRecord]
     totals: IterationTotals
     steps: StepTotals | None = None
+    replicas: int = 1
 
 
 class ProfileTraces(Message):

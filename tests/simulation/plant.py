@@ -11,6 +11,19 @@ from reconfigure_daemon.emulated_engine.requests import Arrival
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_policies.decision.governor.sample import EngineReading, sample_between
 
+#: What the totals of several replicas are the sum of.
+SUMMED = (
+    "iterations",
+    "prompt_tokens",
+    "cached_prompt_tokens",
+    "output_tokens",
+    "arrived",
+    "finished",
+    "preemptions",
+    "running",
+    "waiting",
+)
+
 
 def poisson(rate_rps, duration_s, prompt=512, output=128, seed=1, start_s=0.0):
     """Arrivals of one shape at random times."""
@@ -36,15 +49,20 @@ def at_clock(model, mhz, lowest_mhz, free_mhz=1980):
 
 
 class Plant:
-    """The emulated engine with a space's largest maxima, and everything that finished in it."""
+    """The emulated engine with a space's largest maxima, and everything that finished in it.
 
-    def __init__(self, arrivals, interval_s=0.0, cap=256, budget=8192, model=None, clock_mhz=0, lowest_mhz=1000):
+    With `replicas`, what is read is what so many that all do the same would say together.
+    """
+
+    def __init__(
+        self, arrivals, interval_s=0.0, cap=256, budget=8192, model=None, clock_mhz=0, lowest_mhz=1000, replicas=1
+    ):
         knobs = SchedulerKnobs(cap, budget, pacing_interval_s=interval_s)
         self.model, self.lowest_mhz = model or EngineModel(), lowest_mhz
         self.scheduler = EmulatedScheduler(at_clock(self.model, clock_mhz, lowest_mhz), knobs)
         for arrival in arrivals:
             self.scheduler.submit(arrival)
-        self.records = []
+        self.records, self.replicas = [], replicas
         self._reading = self._read()
 
     def second(self, duration_s=1.0):
@@ -52,7 +70,7 @@ class Plant:
         ended = [done.record for done in self.scheduler.advance(self.scheduler.now_s + duration_s)]
         self.records += ended
         before, self._reading = self._reading, self._read()
-        return sample_between(before, self._reading, tuple(ended))
+        return sample_between(before, self._reading, self.replicas * tuple(ended))
 
     def set(self, changes):
         engine = {name: value for name, value in changes.items() if name != "gpu_clock_mhz"}
@@ -61,5 +79,10 @@ class Plant:
             self.scheduler.model = at_clock(self.model, changes["gpu_clock_mhz"], self.lowest_mhz)
 
     def _read(self):
-        totals = self.scheduler.totals()
-        return EngineReading(totals, self.scheduler.step_totals(), self.scheduler.energy_j)
+        one, steps = self.scheduler.totals(), self.scheduler.step_totals()
+        summed = {name: self.replicas * getattr(one, name) for name in SUMMED}
+        for _ in range(1, self.replicas):
+            steps = steps.beside(self.scheduler.step_totals())
+        return EngineReading(
+            replace(one, **summed), steps, self.replicas * self.scheduler.energy_j, replicas=self.replicas
+        )

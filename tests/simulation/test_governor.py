@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from dataclasses import replace
 from datetime import datetime
 from itertools import product
@@ -108,6 +109,25 @@ def test_long_prompts_beside_a_short_tpot_get_a_smaller_budget():
     assert attainment(stock.records) < 0.9
     assert attainment(run.records) >= 0.99
     assert run.configuration["max_num_batched_tokens"] == 2048
+
+
+#: A rate in a reason: `at 9.44 requests/s`, `46 requests/s arrive where 9.92 did`.
+RATE = re.compile(r"[0-9.]+(?= requests/s| did)")
+
+
+@pytest.mark.parametrize("replicas", [2, 3])
+def test_replicas_are_governed_as_one_of_them_alone(replicas):
+    """Sums over some that all do the same lead to the same changes at the same time; told are the rates of all."""
+    arrivals = [*poisson(10, 60), *poisson(60, 4, seed=2, start_s=60), *poisson(10, 36, seed=3, start_s=64)]
+    alone, run = governed(arrivals, 100), governed(arrivals, 100, replicas=replicas)
+    assert "requests/s arrive where" in "".join(reason for _, reason in alone.changes)
+    assert run.intervals_s == alone.intervals_s
+    assert run.configuration == alone.configuration
+    assert [(second, RATE.sub("", why)) for second, why in run.changes] == [
+        (second, RATE.sub("", why)) for second, why in alone.changes
+    ]
+    rates, of_each = ([float(rate) for _, why in each.changes for rate in RATE.findall(why)] for each in (run, alone))
+    assert rates == pytest.approx([replicas * rate for rate in of_each], rel=0.02)
 
 
 def test_status_tells_what_stock_would_cost():

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.harness.virtual_time import in_virtual_time
 from reconfigure_daemon.emulated_engine.emulation import Emulation
 from reconfigure_daemon.errors import ActionInProgress, RequestInvalid, RequestRefused
+from reconfigure_daemon.settings import Settings
 from reconfigure_daemon.tuning import TuneRequest
 from reconfigure_policies.surrogate import Quantity
 from tests.simulation.controller import InProcessLauncher
@@ -47,6 +48,27 @@ def test_a_session_measures_what_it_was_asked_for_and_restores(tmp_path):
         assert dict(controller.loop.target) == before
 
     story(tmp_path, tell)
+
+
+def test_a_flood_fills_every_replica(tmp_path):
+    """Each has the running cap to itself: a saturated engine of two has twice as many requests, and more that wait."""
+    given = SETTINGS.model_dump(exclude_unset=True)
+    given["space"] = {
+        "max_num_seqs": {"values": [8, 16], "default": 8},
+        "data_parallel_size": {"values": [1, 2], "default": 1},
+    }
+
+    async def tell(controller, launcher):
+        await controller.tuning.start(request(trials=4))
+        progress = await ended(controller.tuning)
+        places = {
+            trial.configuration["max_num_seqs"] * trial.configuration["data_parallel_size"] for trial in progress.trials
+        }
+        assert places == {8, 16, 32}
+        floods = {concurrency for rate_rps, concurrency, _ in controller.load.offers if rate_rps is None}
+        assert floods == {8 + 4, 16 + 4, 32 + 8}
+
+    story(tmp_path, tell, settings=Settings.model_validate(given))
 
 
 def test_trials_of_one_core_come_one_after_the_other(tmp_path):

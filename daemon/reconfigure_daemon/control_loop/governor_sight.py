@@ -39,7 +39,7 @@ class GovernorSight:
             batch: the engine's telemetry now.
             energy_j: joules at the same time, or None where they are not known.
         """
-        reading, earlier = EngineReading(batch.totals, batch.steps, energy_j), self._reading
+        reading, earlier = EngineReading(batch.totals, batch.steps, energy_j, batch.replicas), self._reading
         self._records = [] if earlier is None else [*self._records, *batch.records]
         if earlier is not None and 0 < reading.totals.at_s - earlier.totals.at_s < _SHORTEST_SAMPLE_S:
             return None
@@ -52,7 +52,7 @@ class GovernorSight:
 
 @dataclass(frozen=True, slots=True)
 class RecentEnergy:
-    """Joules and output tokens of the last half minute or so."""
+    """Joules and output tokens of the last half minute or so, of each replica."""
 
     energy_j: float = 0.0
     output_tokens: float = 0.0

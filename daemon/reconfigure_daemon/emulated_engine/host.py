@@ -15,7 +15,7 @@ from reconfigure_daemon.emulated_engine.emulation import BootFailed, Emulation
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
 from reconfigure_daemon.emulated_engine.live_engine import LiveEngine
 from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
-from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
+from reconfigure_daemon.emulated_engine.replicas import EmulatedReplicas
 from reconfigure_daemon.emulated_engine.switching import Moved, Switching
 from reconfigure_daemon.errors import ActionInProgress, EngineHostFault, RequestRefused
 from reconfigure_daemon.ports import (
@@ -35,6 +35,7 @@ from reconfigure_daemon.ports import (
 from reconfigure_daemon.settings import HOT_KNOBS, Settings
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
 from reconfigure_policies.domain.energy import DeviceEnergy, EnergyReading, EnergySource
+from reconfigure_policies.domain.parallelism import replicas_of
 
 _MODES = (SwitchMode.OVERLAPPED, SwitchMode.SEQUENTIAL, SwitchMode.DRAIN)
 
@@ -61,7 +62,7 @@ class EmulatedHost:
         self._clock = clock
         self._emulation = emulation or Emulation()
         self._base = base or EngineModel()
-        self.engine = LiveEngine(EmulatedScheduler(self._base, SchedulerKnobs(), clock.monotonic()), clock)
+        self.engine = LiveEngine(EmulatedReplicas(self._base, SchedulerKnobs(), clock.monotonic()), clock)
         self.engine.door.clear()  # until the first deployment is up
         self.stopped = asyncio.Event()
         self._host_id = uuid.uuid4().hex[:12]
@@ -107,7 +108,8 @@ class EmulatedHost:
             await self._emulation.boot(configuration, self._settings.engine.start_timeout_s, self._clock)
             self.engine.catch_up()
             knobs = SchedulerKnobs().changed(configuration)
-            self.engine.scheduler.replace_core(model_for(configuration, self._base), knobs, self._clock.monotonic())
+            model, replicas = model_for(configuration, self._base), replicas_of(configuration)
+            self.engine.scheduler.replace_core(model, knobs, self._clock.monotonic(), replicas)
             self._deployed(configuration, self._emulation.boot_s)
         self._phase = HostPhase.SERVING
         self.engine.door.set()
@@ -187,6 +189,7 @@ class EmulatedHost:
             records=records,
             totals=self.engine.scheduler.totals(),
             steps=self.engine.scheduler.step_totals(),
+            replicas=self.engine.scheduler.replicas,
         )
 
     async def stop(self, drain_timeout_s: float) -> None:

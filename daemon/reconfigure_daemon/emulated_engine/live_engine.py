@@ -10,8 +10,8 @@ from math import inf
 from typing import Any
 
 from reconfigure_daemon.clock import Clock
+from reconfigure_daemon.emulated_engine.replicas import EmulatedReplicas
 from reconfigure_daemon.emulated_engine.requests import Arrival, Completion
-from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_policies.domain.workload import FinishReason, RequestRecord
 
 #: Records that wait for the controller; older ones are overwritten, and it is told how many.
@@ -41,11 +41,11 @@ class LiveEngine:
     """Generates for many at once. `run` must run for time to pass.
 
     Attributes:
-        scheduler: the core; whoever changes it calls `woken` afterwards.
+        scheduler: the core, of one replica or more; whoever changes it calls `woken` afterwards.
         door: cleared while new requests must wait outside.
     """
 
-    def __init__(self, scheduler: EmulatedScheduler, clock: Clock) -> None:
+    def __init__(self, scheduler: EmulatedReplicas, clock: Clock) -> None:
         self.scheduler = scheduler
         self.door = asyncio.Event()
         self.door.set()

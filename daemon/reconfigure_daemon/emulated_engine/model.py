@@ -16,7 +16,7 @@ from reconfigure_policies.domain.configuration import KnobValue
 
 @dataclass(frozen=True, slots=True)
 class EngineModel:
-    """Step time and energy of one deployment.
+    """Step time and energy of one deployment, of each of its replicas where it has several.
 
     Attributes:
         step_overhead_s: scheduling, launches and sampling, whatever the batch.
@@ -28,7 +28,7 @@ class EngineModel:
             before the card throttles, and cost more than the card's sustained rate suggests.
         decode_energy_j_per_token: likewise of an output token, with attention over some 1,300 tokens of context.
         back_to_back_factor: how much dearer a step is when no rest came before it.
-        idle_power_w: all devices of the deployment, doing nothing.
+        idle_power_w: all devices of it, doing nothing.
         boot_power_w: above idle while a deployment boots.
         kv_capacity_tokens: tokens of context that fit.
     """
@@ -89,7 +89,7 @@ _PARALLEL_ENERGY_SHARE = 0.3
 
 
 def model_for(configuration: Mapping[str, KnobValue], base: EngineModel | None = None) -> EngineModel:
-    """The model of a deployment under a configuration.
+    """The model of a deployment under a configuration, of each replica if there are several.
 
     `tensor_parallel_size` divides work and multiplies devices; an 8-bit `kv_cache_dtype` halves the context's bytes;
     `enforce_eager` pays for every kernel launch. Knobs that are not named here change nothing.

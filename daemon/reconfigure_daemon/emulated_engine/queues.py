@@ -43,6 +43,22 @@ class Queues:
         self.live[request.arrival.id] = request
         heapq.heappush(self._coming, (request.arrival.at_s, next(self._order), request))
 
+    def take_over(self, request: LiveRequest, now_s: float, step: int) -> None:
+        """A request from other queues, at the stage that it has reached after `step` steps."""
+        if not request.admitted and request.arrival.at_s > now_s:
+            self.add(request)
+            return
+        self.live[request.arrival.id] = request
+        if not request.admitted:
+            self.waiting.append(request)
+            return
+        self.kv_tokens += request.held_tokens(step)
+        self.reserved_tokens += request.reserved_tokens
+        if request.first_step is None:
+            self.prefilling.append(request)
+        else:
+            self._decode(request)
+
     def next_arrival_s(self) -> float:
         """When the next request comes; infinity if none will."""
         while self._coming and self._coming[0][2].ended:
@@ -65,6 +81,7 @@ class Queues:
     def admit(self, request: LiveRequest, cached_tokens: int) -> None:
         """Start the first of `waiting`."""
         self.waiting.popleft()
+        request.admitted = True
         request.cached_tokens = request.computed_tokens = cached_tokens
         self.prefilling.append(request)
         self.kv_tokens += cached_tokens
@@ -73,8 +90,7 @@ class Queues:
     def start_decoding(self, request: LiveRequest) -> None:
         """The first token is there."""
         self.prefilling.remove(request)
-        self.decoding += 1
-        heapq.heappush(self._ending, (request.last_step, next(self._order), request))
+        self._decode(request)
 
     def next_end_step(self) -> int | None:
         """The step in which the next decoding request ends; None if none decodes."""
@@ -96,5 +112,9 @@ class Queues:
             self.prefilling.remove(request)
         else:
             return
-        self.kv_tokens -= request.computed_tokens + request.generated_tokens(step)
+        self.kv_tokens -= request.held_tokens(step)
         self.reserved_tokens -= request.reserved_tokens
+
+    def _decode(self, request: LiveRequest) -> None:
+        self.decoding += 1
+        heapq.heappush(self._ending, (request.last_step, next(self._order), request))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from reconfigure_policies.domain.workload import FinishReason, RequestRecord
 
@@ -51,19 +52,25 @@ class LiveRequest:
     """Progress of an arrival.
 
     Attributes:
+        admitted: whether it has a place in the running batch.
         cached_tokens: prompt tokens taken from the prefix cache.
         computed_tokens: prompt tokens in the KV cache.
         first_step: number of the step that gave its first output token; every later step gives one more.
         first_token_s: when that step ended.
+        last_token_s, longest_gap_s: when the scheduler that it was moved from gave it its last output token, and the
+            longest gap between two tokens there; unknown to the scheduler that it is moved to.
         replays: how many times it was moved to another core.
         ended: finished or aborted; queues forget it lazily.
     """
 
     arrival: Arrival
+    admitted: bool = False
     cached_tokens: int = 0
     computed_tokens: int = 0
     first_step: int | None = None
     first_token_s: float | None = None
+    last_token_s: float = -inf
+    longest_gap_s: float = 0.0
     replays: int = 0
     ended: bool = False
 
@@ -72,6 +79,14 @@ class LiveRequest:
         if self.first_step is None:
             return 0
         return min(step - self.first_step + 1, self.arrival.output_tokens)
+
+    def held_tokens(self, step: int) -> int:
+        """KV cache that it fills after this many steps of the engine, once it is admitted."""
+        return self.computed_tokens + self.generated_tokens(step)
+
+    def count_replay(self) -> None:
+        """It is moved to another core, which has to compute anew what it has."""
+        self.replays += self.computed_tokens > 0
 
     @property
     def reserved_tokens(self) -> int:

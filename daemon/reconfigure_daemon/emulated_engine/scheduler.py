@@ -7,11 +7,12 @@ which start an interval apart on average, prompts are computed in steps of their
 out in stretches, so a virtual day of traffic takes seconds.
 
 Simplifications: nothing is preempted (see `Queues.reserved_tokens`), a running batch larger than a lowered cap or
-budget drains down instead of being cut, and a request that is moved to another core keeps its progress.
+budget drains down instead of being cut, and a request that is moved to another core or scheduler keeps its progress.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -38,7 +39,7 @@ class Step:
 
 
 class EmulatedScheduler:
-    """One engine. Time only passes in `advance`; it never goes back.
+    """One engine, or one replica of it. Time only passes in `advance`; it never goes back.
 
     Attributes:
         now_s: the virtual time that was reached.
@@ -101,7 +102,37 @@ class EmulatedScheduler:
         self._energy.set_idle_power(self.now_s, model.idle_power_w)
         self.hold(resume_s)
         for request in self._queues.live.values():
-            request.replays += request.computed_tokens > 0
+            request.count_replay()
+        return self._queues.kv_tokens
+
+    def release(self) -> list[LiveRequest]:
+        """Give all live requests away, for fresh schedulers to `adopt`; this one is done then.
+
+        A step that is under way is lost: its joules are spent, and its tokens will be computed again.
+        """
+        queues, self._queues = self._queues, Queues()
+        self._counters.arrived += queues.arrive(self.now_s)
+        if self._in_flight is not None:
+            self._energy.spend(self._in_flight.energy_j)
+            self._in_flight = None
+        for request in queues.live.values():
+            request.count_replay()
+            if request.first_step is not None and request.first_token_s is not None:
+                request.longest_gap_s = self._longest_gap_s(request)
+                request.last_token_s = max(self._last_token_s, request.first_token_s)
+                request.first_step -= self.step
+        return list(queues.live.values())
+
+    def adopt(self, requests: Sequence[LiveRequest]) -> int:
+        """Go on with requests that others released, before the first step; how many tokens they hold.
+
+        The gap from their last tokens to the first that they get here is taken to be the longest of theirs.
+        """
+        assert self.step == 0, "requests count their tokens from step 0 of the scheduler that adopts them"
+        for request in requests:
+            self._queues.take_over(request, self.now_s, self.step)
+        last_tokens_s = [request.last_token_s for request in requests if request.first_step is not None]
+        self._last_token_s = min(last_tokens_s, default=-inf)
         return self._queues.kv_tokens
 
     def spend_energy(self, energy_j: float) -> None:
@@ -314,12 +345,14 @@ class EmulatedScheduler:
             ended.append(self._end(finished, finished.arrival.finish_reason))
 
     def _end(self, request: LiveRequest, reason: FinishReason) -> Completion:
-        longest_gap_s = self._gaps.longest_after_s(request.first_step)
-        if (
-            request.first_token_s is not None
-        ):  # which may have come after the batch's last one: its first gap is shorter
-            longest_gap_s = min(longest_gap_s, self.now_s - request.first_token_s)
-        record = request.record(self.now_s, self.step, longest_gap_s, reason)
+        record = request.record(self.now_s, self.step, self._longest_gap_s(request), reason)
         self._queues.remove(request, self.step)
         self._counters.finished += 1
         return Completion(request.arrival.id, record)
+
+    def _longest_gap_s(self, request: LiveRequest) -> float:
+        longest_gap_s = max(request.longest_gap_s, self._gaps.longest_after_s(request.first_step))
+        if request.first_token_s is None:
+            return longest_gap_s
+        # It may have come after the batch's last one: its first gap is shorter.
+        return min(longest_gap_s, self.now_s - request.first_token_s)

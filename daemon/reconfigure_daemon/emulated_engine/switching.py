@@ -13,6 +13,7 @@ from reconfigure_daemon.emulated_engine.live_engine import LiveEngine
 from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.parallelism import replicas_of
 
 
 @dataclass(slots=True)
@@ -79,11 +80,11 @@ class Switching:
             self._go_on_as(own, own_knobs)
             raise
         self._enter("pre_copy")
-        model = model_for(configuration, self._base)
+        model, replicas = model_for(configuration, self._base), replicas_of(configuration)
         slowed, unpaced = model.slowed(factor), knobs.changed({"pacing_interval_s": 0.0})
-        self._cut(slowed, unpaced, self._emulation.stall_s(self._engine.live_requests))
-        try:
-            await self._clock.sleep(self.moved.replayed_tokens * slowed.compute_s_per_token)
+        self._cut(slowed, unpaced, replicas, self._emulation.stall_s(self._engine.live_requests))
+        try:  # replicas compute their shares at the same time
+            await self._clock.sleep(self.moved.replayed_tokens * slowed.compute_s_per_token / replicas)
         finally:
             self._go_on_as(model, knobs)
 
@@ -109,8 +110,8 @@ class Switching:
             self._engine.catch_up()
             self._engine.scheduler.hold(self._clock.monotonic())
             raise
-        model = model_for(configuration, self._base)
-        self._cut(model, knobs, 0.0, stood_still_s=self._clock.monotonic() - held_s)
+        model, replicas = model_for(configuration, self._base), replicas_of(configuration)
+        self._cut(model, knobs, replicas, 0.0, stood_still_s=self._clock.monotonic() - held_s)
 
     async def _drained(self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, deadline_s: float) -> None:
         """New requests wait at the door; live ones end."""
@@ -121,7 +122,7 @@ class Switching:
                 raise BootFailed(f"{self._engine.live_requests} requests had not ended after {deadline_s:g} s")
             elapsed_s = self._clock.monotonic() - self._started_s
             await self._boot(configuration, deadline_s - elapsed_s)
-            self._cut(model_for(configuration, self._base), knobs, 0.0)
+            self._cut(model_for(configuration, self._base), knobs, replicas_of(configuration), 0.0)
         finally:
             self._engine.door.set()
 
@@ -132,14 +133,17 @@ class Switching:
             await self._emulation.boot(configuration, max(0.0, deadline_s), self._clock)
         finally:
             booted_s = self._clock.monotonic() - started_s
-            self._engine.scheduler.spend_energy(self._engine.scheduler.model.boot_power_w * booted_s)
+            boot_power_w = self._engine.scheduler.model.boot_power_w * replicas_of(configuration)
+            self._engine.scheduler.spend_energy(boot_power_w * booted_s)
 
-    def _cut(self, model: EngineModel, knobs: SchedulerKnobs, stall_s: float, stood_still_s: float = 0.0) -> None:
+    def _cut(
+        self, model: EngineModel, knobs: SchedulerKnobs, replicas: int, stall_s: float, stood_still_s: float = 0.0
+    ) -> None:
         self._enter("move")
         self._engine.catch_up()
         live_requests = self._engine.live_requests
         resume_s = self._clock.monotonic() + stall_s
-        self.moved.replayed_tokens = self._engine.scheduler.replace_core(model, knobs, resume_s)
+        self.moved.replayed_tokens = self._engine.scheduler.replace_core(model, knobs, resume_s, replicas)
         self.moved.live_requests = live_requests
         self.moved.stall_s = [stall_s + stood_still_s] * 3 if live_requests else []
 

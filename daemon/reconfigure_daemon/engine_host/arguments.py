@@ -146,6 +146,11 @@ def core_config(arguments: Namespace, live_switching: bool) -> Any:
     except (ValueError, TypeError, NotImplementedError, OSError, RuntimeError) as refused:
         raise ConfigurationRefusedByVllm(last_line(str(refused))) from refused
     if live_switching:
+        if config.parallel_config.data_parallel_size > 1 and config.model_config.is_moe:
+            raise ConfigurationRefusedByVllm(
+                "data_parallel_size above 1 needs a dense model: the replicas of a mixture of experts step together, "
+                "and the pace of one would stop the others"
+            )
         kind = "HotAsyncScheduler" if config.scheduler_config.async_scheduling else "HotScheduler"
         config.scheduler_config.scheduler_cls = f"{SCHEDULER}.{kind}"
     return config

@@ -39,6 +39,7 @@ class CoreRouter:
         self.serving = core
         self.loras: dict[int, Any] = {}
         self.resources = SimpleNamespace(engine_dead=False)  # what AsyncLLM.errored reads
+        self.engine_ranks_managed = [0]  # whose metrics vLLM's front end shows
         self.on_core_death: Callable[[Core, Exception], None] | None = None
         self.on_client_left: Callable[[str], None] | None = None  # drops a request in the front end, by its id
         self._admitting = asyncio.Event()
@@ -87,7 +88,8 @@ class CoreRouter:
 
     async def _admit(self, request: Any) -> None:
         core = self.serving
-        self.ledger.admit(request, core.id)
+        live = self.ledger.admit(request, core.id, core.replicas)
+        request.data_parallel_rank = live.replica
         try:
             await core.client.add_request_async(request)
         except Exception:
@@ -182,7 +184,10 @@ class CoreRouter:
         if core is not self.serving:
             outputs.scheduler_stats = None  # one engine's gauges, not two mixed
         elif outputs.scheduler_stats is not None:
+            if core.replicas > 1:
+                core.gauges.complete(outputs.engine_index, outputs.scheduler_stats, core.replicas)
             self.ledger.note_scheduler(outputs.scheduler_stats)
+        outputs.engine_index = 0  # the front end knows one engine, however many replicas there are
         if outputs.outputs or outputs.scheduler_stats is not None:
             self._merged.put_nowait(outputs)
 
@@ -234,7 +239,7 @@ class CoreRouter:
                 if self.ledger.get(live.request.request_id) is not live:
                     continue  # aborted while we moved the others
                 left_behind.append((live.core, live.request.request_id))
-                live.core = target.id
+                live.core, live.replica = target.id, target.replica_for(live.number)
                 live.replays += 1
                 live.moved_s = live.last_output_s if live.last_output_s is not None else time.monotonic()
                 await target.client.add_request_async(resumed_request(live))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import multiprocessing
 import os
 import re
@@ -11,7 +12,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ import psutil
 from reconfigure_daemon.engine_host import openmp, shared_memory, vllm_names
 from reconfigure_daemon.engine_host.arguments import last_line
 from reconfigure_daemon.engine_host.core_plugin import JOURNAL_VARIABLE
+from reconfigure_daemon.engine_host.replicas import Gauges
 from reconfigure_daemon.errors import EngineHostFault
 from reconfigure_policies.domain.configuration import Configuration
 
@@ -45,7 +47,9 @@ class Core:
         configuration: ours.
         booted_at: wall clock.
         boot_s: from the request to ready.
+        replicas: of the model in it, each with a process, a scheduler and GPUs of its own.
         heard_s: monotonic time of its latest output.
+        gauges: of its replicas, if it has more than one.
         first_answer: the first token of its warm-up; None if it has not been warmed up.
         pids: its processes, the core's own first; none once it was ended.
         shared_memory: names of what they share; none once it was given back.
@@ -57,15 +61,32 @@ class Core:
     configuration: Configuration
     booted_at: float
     boot_s: float
+    replicas: int = 1
     heard_s: float = field(default_factory=time.monotonic)
+    gauges: Gauges = field(default_factory=Gauges)
     reader: asyncio.Task[None] | None = None
     first_answer: int | None = None
     pids: list[int] = field(default_factory=list)
     shared_memory: frozenset[str] = frozenset()
 
     async def utility(self, method: str, *arguments: Any) -> Any:
-        """Call a method of EngineCore in its process, between two steps; raises as `answer` does."""
-        return await self.answer(self.client.call_utility_async(method, *arguments))
+        """Call a method of EngineCore in the process of each replica, between two steps; the first one's answer.
+
+        Raises:
+            EngineHostFault: as `answer` does.
+        """
+        return (await self.utility_of_each(method, *arguments))[0]
+
+    async def utility_of_each(self, method: str, *arguments: Any) -> list[Any]:
+        """The same with the answers of all replicas, by rank."""
+        if self.replicas == 1:
+            return [await self.answer(self.client.call_utility_async(method, *arguments))]
+        call, engines = self.client._call_utility_async, self.client.core_engines  # noqa: SLF001  # vLLM's: by rank
+        return await self.answer(_together(call(method, *arguments, engine=engine) for engine in engines))
+
+    def replica_for(self, number: int) -> int:
+        """Where the request of this number goes when it comes from another core, and its copies before it."""
+        return number % self.replicas
 
     async def answer(self, call: Coroutine[Any, Any, _T]) -> _T:
         """What the core answers to a call of vLLM's client, which would wait for ever once the core has ended.
@@ -112,10 +133,9 @@ class CoreBooter:
         """
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
-        vllm_names.resolve("vllm.v1.engine.utils:get_mp_context")
-        import vllm.v1.engine.utils as engine_utils
-
-        engine_utils.get_mp_context = lambda: context
+        for module in ("vllm.v1.engine.utils", "vllm.v1.engine.coordinator"):  # the latter counts replicas' requests
+            vllm_names.resolve(f"{module}:get_mp_context")
+            importlib.import_module(module).get_mp_context = lambda: context  # type: ignore[attr-defined]
         from multiprocessing import forkserver
 
         forkserver.ensure_running()
@@ -145,7 +165,8 @@ class CoreBooter:
         pids = pids_of(client)
         core = Core(
             self._next_id, client, config, configuration, time.time(), time.monotonic() - begun_s,
-            pids=pids, shared_memory=await asyncio.to_thread(shared_memory.held_by, pids),
+            replicas=config.parallel_config.data_parallel_size, pids=pids,
+            shared_memory=await asyncio.to_thread(shared_memory.held_by, pids),
         )  # fmt: skip
         self._next_id += 1
         return core
@@ -223,8 +244,15 @@ def make_client(config: Any, log_stats: bool) -> Any:
 
 def pids_of(client: Any) -> list[int]:
     """The processes of a client's core, the core's own first; not to be asked of a client that was released."""
-    manager = client.resources.engine_manager
-    return [p.pid for p in getattr(manager, "processes", []) if p.pid is not None]
+    resources = client.resources
+    processes = [*getattr(resources.engine_manager, "processes", [])]
+    if (coordinator := getattr(resources, "coordinator", None)) is not None:
+        processes.append(coordinator.proc)
+    return [p.pid for p in processes if p.pid is not None]
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    return await asyncio.gather(*calls)
 
 
 def release(client: Any) -> None:

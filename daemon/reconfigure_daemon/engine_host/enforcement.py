@@ -15,6 +15,7 @@ READ_BACK = {
     "kv_cache_dtype": "cache_config.cache_dtype",
     "tensor_parallel_size": "parallel_config.tensor_parallel_size",
     "pipeline_parallel_size": "parallel_config.pipeline_parallel_size",
+    "data_parallel_size": "parallel_config.data_parallel_size",
     "enforce_eager": "model_config.enforce_eager",
     "quantization": "model_config.quantization",
 }

@@ -11,6 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.parallelism import (
+    DATA_PARALLEL,
+    PIPELINE_PARALLEL,
+    TENSOR_PARALLEL,
+    ranks_of_replica,
+    replicas_of,
+)
 
 MARGIN_BYTES = 2 * 2**30  # CUDA context, graphs and activations that a core does not report as held
 
@@ -53,52 +60,63 @@ class TooFewGpus(ValueError):
     """A configuration has more ranks than there are GPUs; the message has both numbers."""
 
 
-def ranks_of(values: Mapping[str, KnobValue], otherwise: int) -> int:
-    """GPUs that a core with these values takes.
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """How a core is spread over GPUs.
 
-    Args:
-        values: a configuration.
-        otherwise: ranks of the running core, where the configuration leaves parallelism as it is.
+    Attributes:
+        of_replica: GPUs that share the weights of one replica.
+        replicas: each with all of the weights.
     """
-    sizes = [values.get(name) for name in ("tensor_parallel_size", "pipeline_parallel_size")]
-    if sizes == [None, None]:
-        return otherwise
-    tensor, pipeline = (int(size) if isinstance(size, int) else 1 for size in sizes)
-    return tensor * pipeline
+
+    of_replica: int
+    replicas: int = 1
+
+    @classmethod
+    def of(cls, values: Mapping[str, KnobValue]) -> Ranks:
+        """Those of a configuration, or of vLLM's settings of the same names."""
+        return cls(ranks_of_replica(values), replicas_of(values))
+
+    @property
+    def gpus(self) -> int:
+        """That it takes."""
+        return self.of_replica * self.replicas
 
 
-def check_count(uses: Sequence[GpuUse], ranks: int) -> None:
+def check_count(uses: Sequence[GpuUse], ranks: Ranks) -> None:
     """Refuse what would only fail after a boot, for which a sequential switch stops the old core.
 
     Raises:
         TooFewGpus: if there are fewer GPUs than ranks.
     """
     visible = max((use.visible for use in uses), default=0)
-    if visible and ranks > visible:
+    if visible and ranks.gpus > visible:
+        sizes = " x ".join([TENSOR_PARALLEL, PIPELINE_PARALLEL, *([DATA_PARALLEL] if ranks.replicas > 1 else [])])
         raise TooFewGpus(
-            f"this configuration takes {ranks} GPUs (tensor_parallel_size x pipeline_parallel_size) and the engine "
-            f"sees {visible}; choose fewer, or start it with more in CUDA_VISIBLE_DEVICES"
+            f"this configuration takes {ranks.gpus} GPUs ({sizes}) and the engine sees {visible}; choose fewer, or "
+            "start it with more in CUDA_VISIBLE_DEVICES"
         )
 
 
-def room_on_gpus(uses: Sequence[GpuUse], ranks: int, utilisation: float, kv_is_fixed: bool) -> Room:
+def room_on_gpus(uses: Sequence[GpuUse], running: Ranks, ranks: Ranks, utilisation: float, kv_is_fixed: bool) -> Room:
     """Room for a core of so many ranks on the tightest of its GPUs.
 
     Args:
         uses: the running core's workers, by rank.
+        running: how it is spread.
         ranks: of the new core.
         utilisation: share of each GPU that it takes, which vLLM wants to be free when it boots.
         kv_is_fixed: whether its KV cache has a given size, rather than what the share leaves.
     """
-    rooms = [_room(uses, rank, ranks, utilisation, kv_is_fixed) for rank in range(ranks)]
+    weights = sum(use.weights for use in uses) // running.replicas // ranks.of_replica
+    rooms = [_room(uses, rank, weights, utilisation, kv_is_fixed) for rank in range(ranks.gpus)]
     return min(rooms, key=lambda room: room.free - room.needed)
 
 
-def _room(uses: Sequence[GpuUse], rank: int, ranks: int, utilisation: float, kv_is_fixed: bool) -> Room:
+def _room(uses: Sequence[GpuUse], rank: int, weights: int, utilisation: float, kv_is_fixed: bool) -> Room:
     """A GPU on which none of our workers runs is taken to be empty: it is the daemon's, and idle."""
     alike = uses[min(rank, len(uses) - 1)]
     total, free = alike.total, alike.free if rank < len(uses) else alike.total
-    weights = sum(use.weights for use in uses) // ranks
     held = max(use.held - use.weights for use in uses) + weights
     share = int(utilisation * total)
     if kv_is_fixed:

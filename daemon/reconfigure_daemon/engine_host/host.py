@@ -23,6 +23,7 @@ from reconfigure_daemon.engine_host.live_requests import Ledger
 from reconfigure_daemon.engine_host.overlapped_switch import OverlappedSwitch
 from reconfigure_daemon.engine_host.public_paths import DOOR
 from reconfigure_daemon.engine_host.recovery import Recovery
+from reconfigure_daemon.engine_host.replicas import enforced_by_all, steps_of_all
 from reconfigure_daemon.engine_host.sequential_switch import SequentialSwitch
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetDied, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
@@ -108,7 +109,7 @@ class VllmHost:
         """What a core needs before its first request: pacing's wake-up, the hot knobs, the adapters."""
         if self._support.live_switching:
             await core.utility("reconfigure_bind")
-            self._enforced_hot = await core.utility("reconfigure_set_knobs", hot_part(self._space, self._target))
+            await self._set_hot(core, hot_part(self._space, self._target))
         for lora in list(self.router.loras.values()) if self.router is not None else []:
             await self._load_adapter(core, lora)
 
@@ -195,12 +196,15 @@ class VllmHost:
         self._check_all_hot(changes)
         begun_s = time.monotonic()
         with self._acting("hot"):
-            self._enforced_hot = await self._router.serving.utility("reconfigure_set_knobs", dict(changes))
+            await self._set_hot(self._router.serving, changes)
             self._target = self._target.with_changes(changes)
         return HotResult(
             target=dict(self._target), enforced=self._enforced(self._router.serving),
             latency_s=time.monotonic() - begun_s,
         )  # fmt: skip
+
+    async def _set_hot(self, core: Core, changes: Mapping[str, KnobValue]) -> None:
+        self._enforced_hot = enforced_by_all(await core.utility_of_each("reconfigure_set_knobs", dict(changes)))
 
     def _check_all_hot(self, changes: Mapping[str, KnobValue]) -> None:
         hot = self.capabilities().hot_knobs
@@ -285,11 +289,13 @@ class VllmHost:
 
     async def telemetry(self, after: int) -> TelemetryBatch:
         """See `ports.EngineHost.telemetry`."""
-        steps = await self._read_core(self.router.serving if self.router is not None else None)
+        serving = self.router.serving if self.router is not None else None
+        steps = await self._read_core(serving)
         records, next_after, dropped = self.ledger.records_after(after)
         return TelemetryBatch(
             host_id=self._host_id, now_s=time.monotonic(), next_after=next_after, dropped=dropped,
             records=records, totals=self.ledger.totals(), steps=steps,
+            replicas=serving.replicas if serving is not None else 1,
         )  # fmt: skip
 
     async def profile(self, seconds: float) -> ProfileTraces:
@@ -325,10 +331,10 @@ class VllmHost:
         if core is None or not self._support.live_switching or self._phase is not HostPhase.SERVING:
             return None
         with contextlib.suppress(Exception):  # a core in trouble: the last reading of the knobs stands
-            read = await asyncio.wait_for(core.utility("reconfigure_read"), READ_TIMEOUT_S)
-            self._enforced_hot = read["enforced"]
-            self._held_by_core = read["running"] + read["waiting"]
-            return _STEP_TOTALS.validate_python(read["steps"])
+            each = await asyncio.wait_for(core.utility_of_each("reconfigure_read"), READ_TIMEOUT_S)
+            self._enforced_hot = enforced_by_all([read["enforced"] for read in each])
+            self._held_by_core = sum(read["running"] + read["waiting"] for read in each)
+            return steps_of_all([_STEP_TOTALS.validate_python(read["steps"]) for read in each])
         return None
 
     def _enforced(self, core: Core | None) -> dict[str, KnobValue]:

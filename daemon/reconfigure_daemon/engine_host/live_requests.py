@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +23,8 @@ class LiveRequest:
     Attributes:
         request: the `EngineCoreRequest`.
         core: the id of the core that runs it now.
+        number: of its arrival, from 0.
+        replica: that runs it within the core.
         generated: every output token that was handed to the front end.
         replays: how often it was moved.
         moved_s: last output before the latest move, until the first output after it; else None.
@@ -32,6 +34,8 @@ class LiveRequest:
     request: Any
     core: int
     arrived_s: float
+    number: int = 0
+    replica: int = 0
     generated: list[int] = field(default_factory=list)
     first_output_s: float | None = None
     last_output_s: float | None = None
@@ -75,16 +79,21 @@ class Ledger:
         """The live request of this id, if it lives."""
         return self._live.get(request_id)
 
-    def admit(self, request: Any, core: int) -> LiveRequest:
-        """Take a request in; a further chunk of a streaming session keeps its entry."""
+    def admit(self, request: Any, core: int, replicas: int = 1) -> LiveRequest:
+        """Take a request in, for the replica that has the fewest; a further chunk of a session keeps its entry."""
         known = self._live.get(request.request_id)
         if known is not None:
             return known
-        live = LiveRequest(request, core, time.monotonic())
+        replica = self._idlest(core, replicas) if replicas > 1 else 0
+        live = LiveRequest(request, core, time.monotonic(), self.arrived, replica)
         self._live[request.request_id] = live
         self.arrived += 1
         self.prompt_tokens += live.prompt_tokens
         return live
+
+    def _idlest(self, core: int, replicas: int) -> int:
+        held = Counter(live.replica for live in self._live.values() if live.core == core)
+        return min(range(replicas), key=lambda replica: held[replica])
 
     def take(self, outputs: Iterable[Any], core: int) -> list[Any]:
         """Note the outputs of a core; returns those that belong to requests it runs."""

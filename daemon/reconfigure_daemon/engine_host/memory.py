@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import psutil
 
 from reconfigure_daemon.engine_host.cores import Core
-from reconfigure_daemon.engine_host.gpu_room import GpuUse, Room, TooFewGpus, check_count, ranks_of, room_on_gpus
+from reconfigure_daemon.engine_host.gpu_room import GpuUse, Ranks, Room, TooFewGpus, check_count, room_on_gpus
 from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL
 
 CPU_MARGIN_BYTES = 2**30
+
+PARALLELISM = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
 
 
 async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:
@@ -19,15 +22,17 @@ async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:
     Raises:
         TooFewGpus: if it has more ranks than there are GPUs.
     """
-    uses = [GpuUse(**worker) for worker in await core.utility("reconfigure_memory") if worker]
+    replicas = await core.utility_of_each("reconfigure_memory")
+    uses = [GpuUse(**worker) for workers in replicas for worker in workers if worker]
     if not uses:
         return _main_memory(core)
-    ranks = ranks_of(target, len(uses))
+    sizes = {name: getattr(core.config.parallel_config, name) for name in PARALLELISM}
+    running, ranks = Ranks.of(sizes), Ranks.of({**sizes, **target})
     check_count(uses, ranks)
     cache = core.config.cache_config
     utilisation = float(target.get("gpu_memory_utilization", cache.gpu_memory_utilization))
     fixed = "kv_cache_memory_bytes" in target or bool(getattr(cache, "kv_cache_memory_bytes", None))
-    return room_on_gpus(uses, ranks, utilisation, fixed)
+    return room_on_gpus(uses, running, ranks, utilisation, fixed)
 
 
 def _main_memory(core: Core) -> Room:

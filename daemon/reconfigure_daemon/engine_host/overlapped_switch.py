@@ -110,7 +110,7 @@ class OverlappedSwitch(Switch):
             return 0.0
         begun_s = time.monotonic()
         self._copies += 1
-        batch = [precopy_request(live, self._copies) for live in streams]
+        batch = [precopy_request(live, self._copies, new.replica_for(live.number)) for live in streams]
         copying = self._router.run_private(new, [request for request in batch if request is not None])
         self._copied_tokens |= {live.request.request_id: live.tokens for live in streams}
         await asyncio.wait_for(copying, self._plan.left_s())

@@ -14,14 +14,15 @@ PRIVATE_MARK = "reconfigure-private-"
 def resumed_request(live: LiveRequest) -> Any:
     """The recorded request, bringing along what it has generated; embeddings and fresh requests go whole."""
     request = copy.copy(live.request)
+    request.data_parallel_rank = live.replica
     if live.generated and request.sampling_params is not None:
         request.sampling_params = with_generated_tokens(request.sampling_params, live.generated)
         request.sampling_params.prompt_logprobs = None  # delivered with the first output
     return request
 
 
-def precopy_request(live: LiveRequest, round_number: int) -> Any | None:
-    """A one-token request that puts a live request's tokens so far into the target's prefix cache.
+def precopy_request(live: LiveRequest, round_number: int, replica: int = 0) -> Any | None:
+    """A one-token request that puts a live request's tokens so far into the prefix cache of the target's replica.
 
     None for what has no tokens to copy: embeddings, and prompts given as tensors.
     """
@@ -32,38 +33,39 @@ def precopy_request(live: LiveRequest, round_number: int) -> Any | None:
     request = copy.copy(live.request)
     request.request_id = f"{PRIVATE_MARK}{round_number}-{live.request.request_id}"
     request.external_req_id = request.request_id
+    request.data_parallel_rank = replica
     request.prompt_token_ids = [*live.request.prompt_token_ids, *live.generated]
     request.sampling_params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False)
     return request
 
 
-def warm_up_request(core_id: int, like: Any, tokens: int) -> Any:
+def warm_up_request(core_id: int, replica: int, like: Any, tokens: int) -> Any:
     """A greedy generation of this many tokens with log probabilities, from a fixed prompt."""
     from vllm import SamplingParams
 
-    return _generation(f"warm-up-{core_id}", like, SamplingParams(
+    return _generation(f"warm-up-{core_id}", replica, like, SamplingParams(
         max_tokens=tokens, min_tokens=tokens, temperature=0.0, ignore_eos=True, logprobs=5, detokenize=False,
     ))  # fmt: skip
 
 
-def sampler_warm_up_request(core_id: int, like: Any) -> Any:
+def sampler_warm_up_request(core_id: int, replica: int, like: Any) -> Any:
     """One that uses every part of the sampler, so that no stream waits for a kernel to be compiled at the cut."""
     from vllm import SamplingParams
 
-    return _generation(f"warm-up-sampler-{core_id}", like, SamplingParams(
+    return _generation(f"warm-up-sampler-{core_id}", replica, like, SamplingParams(
         max_tokens=3, min_tokens=3, temperature=0.8, top_p=0.9, top_k=20, min_p=0.01, seed=1, presence_penalty=0.5,
         frequency_penalty=0.5, repetition_penalty=1.1, ignore_eos=True, logprobs=2, detokenize=False,
     ))  # fmt: skip
 
 
-def _generation(name: str, like: Any, params: Any) -> Any:
+def _generation(name: str, replica: int, like: Any, params: Any) -> Any:
     from vllm.v1.engine import EngineCoreRequest
 
-    request_id = f"{PRIVATE_MARK}{name}"
+    request_id = f"{PRIVATE_MARK}{name}-{replica}"
     prompt = [1 + i % max(1, min(200, like.model_config.get_vocab_size() - 2)) for i in range(24)]
     return EngineCoreRequest(
         request_id=request_id, prompt_token_ids=prompt, mm_features=None, sampling_params=params, pooling_params=None,
-        arrival_time=0.0, lora_request=None, cache_salt=request_id, data_parallel_rank=None,
+        arrival_time=0.0, lora_request=None, cache_salt=request_id, data_parallel_rank=replica,
         external_req_id=request_id,
     )  # fmt: skip
 

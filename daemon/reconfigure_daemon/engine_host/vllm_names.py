@@ -20,11 +20,14 @@ FRONT_END_NAMES = (
     "vllm.v1.engine.core_client:AsyncMPClient.abort_requests_async",
     "vllm.v1.engine.core_client:AsyncMPClient.get_output_async",
     "vllm.v1.engine.core_client:AsyncMPClient.call_utility_async",
+    "vllm.v1.engine.core_client:AsyncMPClient._call_utility_async",
+    "vllm.v1.engine.core_client:DPLBAsyncMPClient.get_core_engine_for_request",
     "vllm.v1.engine.output_processor:OutputProcessor.abort_requests",
     "vllm.v1.engine:EngineCoreOutput",
     "vllm.v1.engine:EngineCoreOutputs",
     "vllm.v1.engine:FinishReason.ERROR",
     "vllm.v1.engine.utils:get_mp_context",
+    "vllm.v1.engine.coordinator:get_mp_context",
     "vllm.v1.executor:Executor.get_class",
 )
 

@@ -17,7 +17,7 @@ class WarmUpWrong(Exception):
 
 
 async def warm_up(router: CoreRouter, new: Core, predecessor: Core | None = None) -> None:
-    """Generate once on a new core, judge the answer, and keep it for the core that follows this one.
+    """Generate once on each replica of a new core, judge the answers, and keep one for the core that follows this one.
 
     A predecessor of the same numbers is compared by the answer it gave when it was new and alone, not by asking it
     now: what else runs beside a request can change what it gets (vLLM 0.32 on CPU applies a LoRA adapter of one
@@ -28,12 +28,16 @@ async def warm_up(router: CoreRouter, new: Core, predecessor: Core | None = None
     """
     if not is_generative(new):
         return
-    answer = (await router.run_private(new, [warm_up_request(new.id, new.config, WARM_UP_TOKENS)]))[0]
-    await router.run_private(new, [sampler_warm_up_request(new.id, new.config)])
-    check_answer(answer.tokens, _logprobs(answer), new.config.model_config.get_vocab_size())
-    if predecessor is not None and predecessor.first_answer is not None:
-        check_agreement(predecessor.first_answer, _candidates(answer))
-    new.first_answer = answer.tokens[0]
+    replicas = range(new.replicas)
+    answers = await router.run_private(
+        new, [warm_up_request(new.id, replica, new.config, WARM_UP_TOKENS) for replica in replicas]
+    )
+    await router.run_private(new, [sampler_warm_up_request(new.id, replica, new.config) for replica in replicas])
+    for answer in answers:
+        check_answer(answer.tokens, _logprobs(answer), new.config.model_config.get_vocab_size())
+        if predecessor is not None and predecessor.first_answer is not None:
+            check_agreement(predecessor.first_answer, _candidates(answer))
+    new.first_answer = answers[0].tokens[0]
 
 
 def is_generative(core: Core) -> bool:

@@ -16,6 +16,7 @@ from reconfigure_daemon.settings.knobs import DEVICE_KNOBS, HOT_KNOBS, misspelt_
 from reconfigure_daemon.settings.limits import impossible, lone_memory_keys, unknown_exclusions
 from reconfigure_policies.decision.governor import CLOCK
 from reconfigure_policies.domain.configuration import Knob, KnobValue, Tier, format_value
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL
 
 if TYPE_CHECKING:
     from reconfigure_daemon.settings.model import KnobSettings, Settings
@@ -175,6 +176,8 @@ def _arguments(settings: Settings) -> Iterator[Contradiction]:
             yield at, f"found {value!r}; beside space.cudagraph_mode a JSON object is allowed, e.g. '{{\"level\": 3}}'"
         elif name == "speculative_config" and "speculative" in settings.space:
             yield at, "space.speculative decides it; remove one of the two"
+        elif name == DATA_PARALLEL:
+            yield at, f"how many replicas there are is for the space; write space.{name}: {{values: [{value}]}} instead"
         elif name == "profiler_config" and settings.engine.profiler:
             yield at, "engine.profiler sets it; remove one of the two"
         elif name in _OWN_KEYS:

@@ -23,6 +23,7 @@ from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.energy import EnergyReading
 from reconfigure_policies.domain.forecast import WorkloadContext
 from reconfigure_policies.domain.objective import ServiceLevelObjective
+from reconfigure_policies.domain.parallelism import replicas_of
 from reconfigure_policies.domain.workload import WorkloadWindow
 from reconfigure_policies.surrogate import Measured, Quantity, Trial
 from reconfigure_policies.surrogate.trials import measured_in, rate_relative_sd
@@ -38,7 +39,8 @@ _STEADY_WITHIN = 6
 #: A window of it that holds no whole round after so many times its length ends without.
 _WHOLE_WITHIN = 3
 
-#: A saturated engine has as many requests as may run, and these waiting, so that no place is ever empty.
+#: A saturated engine has as many requests as may run, in all of its replicas, and these waiting, so that no place is
+#: ever empty.
 _QUEUED_SHARE, _QUEUED_AT_LEAST = 0.25, 4
 
 #: An engine that is left alone with what was cut off is idle within this, or is measured as it is.
@@ -106,7 +108,7 @@ class Measuring:
             NotServed: if it serves nothing under this configuration.
         """
         request, state = offered.request, await host.state()
-        places = int(configuration.get("max_num_seqs", 64))
+        places = replicas_of(configuration) * int(configuration.get("max_num_seqs", 64))
         running = min(places, max(1, round(offered.context.arrival_rate_rps)))
         rate = self._load.offered(state, offered.lengths, offered.context.arrival_rate_rps, running, 2 * seed)
         at_rate = await self._at_rate(host, rate, request, offered.slo)

@@ -65,7 +65,7 @@ class KnownStepEnergy(StepEnergyModel):
 
 
 def step_costs_of(configuration: Mapping[str, KnobValue], base: EngineModel | None = None) -> StepCostModel:
-    """The step-cost model of a deployment under a configuration."""
+    """The step-cost model of a deployment under a configuration, of each replica if there are several."""
     engine = model_for(configuration, base)
     return StepCostModel(
         time=KnownStepTime(engine=engine, error=0.0),
@@ -75,7 +75,7 @@ def step_costs_of(configuration: Mapping[str, KnobValue], base: EngineModel | No
 
 
 def setting_of(configuration: Mapping[str, KnobValue]) -> Setting:
-    """The hot knobs that pace and bound its steps."""
+    """The hot knobs that pace and bound its steps, those of each replica by itself."""
     return Setting(
         float(configuration.get("pacing_interval_s", 0.0)),
         int(configuration.get("max_num_seqs", _CAP)),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import inf
 
 from reconfigure_daemon.emulated_engine.emulation import Emulation
-from reconfigure_daemon.emulated_engine.model import model_for
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import WindowModel
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, KnobValue
@@ -108,7 +107,7 @@ def _schedule(
     by_cold: dict[_Cold, list[Configuration]] = {}
     for configuration in epochs:
         by_cold.setdefault(space.cold_part(configuration), []).append(configuration)
-    boots_j = {cold: _boot_j(each[0], model, boot_s) for cold, each in by_cold.items()}
+    boots_j = {cold: model.boot_energy_j(each[0], boot_s) for cold, each in by_cold.items()}
     ways: dict[_Cold, tuple[float, Account, int]] = dict.fromkeys(by_cold, (0.0, Account(), 0))
     for index in range(len(next(iter(epochs.values())))):
         here = {cold: _best(each, epochs, index, model.slo.attainment) for cold, each in by_cold.items()}
@@ -144,8 +143,3 @@ def _extended(
         if spent + paid_j + cost < best[0]:
             best = (spent + paid_j + cost, so_far + account + Account(energy_j=paid_j), switches + moved)
     return best
-
-
-def _boot_j(configuration: Configuration, model: WindowModel, boot_s: float) -> float:
-    engine = model_for(configuration, model.base)
-    return (engine.boot_power_w + engine.idle_power_w) * boot_s

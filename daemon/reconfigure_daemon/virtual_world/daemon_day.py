@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from reconfigure_daemon.emulated_engine.emulation import Emulation
-from reconfigure_daemon.emulated_engine.model import model_for
 from reconfigure_daemon.virtual_world.forecasting import ForecastError, ImperfectForecaster
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_daemon.virtual_world.window_model import Served, WindowModel
@@ -20,6 +19,7 @@ from reconfigure_policies.domain.configuration import Configuration, Configurati
 from reconfigure_policies.domain.decision import Decision, DecisionKind, Outcome, OutcomeKind, Snapshot
 from reconfigure_policies.domain.history import Canary, DecisionRecord, OwnChanges, SwitchMeasurement
 from reconfigure_policies.domain.objective import Objective, ServiceLevelObjective
+from reconfigure_policies.domain.parallelism import replicas_of
 from reconfigure_policies.domain.shift import WorkloadShift
 from reconfigure_policies.domain.workload import Percentiles, WorkloadWindow
 
@@ -189,13 +189,17 @@ class _VirtualDaemon:
             cached_prompt_tokens=0,
             output_tokens=round(traffic.output_tokens * share),
             preemptions=0,
-            mean_running=0.0 if steady is None else steady.batch,
+            mean_running=self._running(served),
             mean_waiting=served.backlog,
             ttft_s=ttft,
             tpot_s=tpot,
             energy_j=served.energy_j * max(0.0, self._draw.gauss(1.0, _NOISE)),
             energy_source="estimated",
         )
+
+    def _running(self, served: Served) -> float:
+        """Requests that decode together, of all replicas that serve."""
+        return 0.0 if served.steady is None else served.steady.batch * replicas_of(self._enforced)
 
     def _look(self, window: WorkloadWindow) -> None:
         before = self._watch.shift
@@ -264,10 +268,9 @@ class _VirtualDaemon:
 
     def _switch(self, target: Configuration, traffic: WindowTraffic, served: Served) -> None:
         """A second core boots beside the first, as `emulated_engine.switching` does it."""
-        engine, boot_s = model_for(target, self._model.base), self._emulation.boot_s
-        extra_j = (engine.boot_power_w + engine.idle_power_w) * boot_s
-        live_requests = 0 if served.steady is None else round(served.steady.batch)
-        stall_s = self._emulation.stall_s(live_requests)
+        boot_s = self._emulation.boot_s
+        extra_j = self._model.boot_energy_j(target, boot_s)
+        stall_s = self._emulation.stall_s(round(self._running(served)))
         self.day.energy_j += extra_j
         serving_w = served.energy_j / traffic.duration_s
         measured = {"energy_j": extra_j + serving_w * boot_s, "stall_p95_s": stall_s}

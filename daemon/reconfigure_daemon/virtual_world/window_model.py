@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite, log
 from statistics import NormalDist
 
@@ -11,6 +11,7 @@ from reconfigure_daemon.virtual_world.analytic_engine import setting_of, step_co
 from reconfigure_daemon.virtual_world.traffic import WindowTraffic
 from reconfigure_policies.domain.configuration import Configuration
 from reconfigure_policies.domain.objective import ServiceLevelObjective
+from reconfigure_policies.domain.parallelism import replicas_of
 from reconfigure_policies.step_cost import Setting, SteadyState, StepCostModel, Workload, steady_state
 from reconfigure_policies.step_cost.rhythm import Z99
 
@@ -31,7 +32,7 @@ class Served:
         energy_j: of all devices of the deployment, idle ones included.
         slo_met: requests of those that arrived.
         finished: requests that were served in the window.
-        steady: latencies and power; infinite latencies where requests had to wait for others.
+        steady: latencies and power, see `WindowModel.steady`; infinite latencies where requests had to wait for others.
         backlog: requests that wait at its end.
     """
 
@@ -48,7 +49,9 @@ class WindowModel:
 
     A window is taken to be steady: queueing theory over the emulated step times gives medians and tails, and shares of
     requests inside a limit follow from a log-normal TTFT and a normal TPOT through them. Past capacity requests queue
-    up as a fluid, wait for their turn, and miss the TTFT limit if the wait is longer.
+    up as a fluid, wait for their turn, and miss the TTFT limit if the wait is longer. Replicas get their shares of the
+    arrivals at random; the emulated engine's two, the less loaded of which is chosen, have TTFT tails up to a fifth
+    shorter.
 
     Attributes:
         slo: what requests must meet.
@@ -69,8 +72,7 @@ class WindowModel:
             backlog: requests that wait at its beginning.
         """
         if traffic.arrivals <= 0:
-            idle_j = model_for(configuration, self.base).idle_power_w * traffic.duration_s
-            return Served(idle_j, 0.0, 0.0, None, 0.0)
+            return Served(self._idle_power_w(configuration) * traffic.duration_s, 0.0, 0.0, None, 0.0)
         steady = self.steady(traffic.workload, configuration)
         if isfinite(steady.power_w) and backlog <= 0:
             met = traffic.arrivals * self.attainment(steady)
@@ -78,11 +80,15 @@ class WindowModel:
         return self._overloaded(traffic, configuration, backlog)
 
     def steady(self, workload: Workload, configuration: Configuration) -> SteadyState:
-        """The steady state of a workload."""
+        """The steady state of a workload: the power of all replicas, everything else as each of them has it."""
         if configuration not in self._costs:
             self._costs[configuration] = step_costs_of(configuration, self.base), setting_of(configuration)
         costs, setting = self._costs[configuration]
-        return steady_state(costs, workload, setting)
+        replicas = replicas_of(configuration)
+        if replicas == 1:
+            return steady_state(costs, workload, setting)
+        share = steady_state(costs, _at_rate(workload, workload.arrival_rate_rps / replicas), setting)
+        return replace(share, power_w=share.power_w * replicas)
 
     def capacity_rps(self, workload: Workload, configuration: Configuration) -> float:
         """Requests of this shape that can be served each second without end; to a few parts in a thousand."""
@@ -90,6 +96,11 @@ class WindowModel:
         if key not in self._capacities:
             self._capacities[key] = self._capacity_rps(workload, configuration)
         return self._capacities[key]
+
+    def boot_energy_j(self, configuration: Configuration, boot_s: float) -> float:
+        """What a deployment takes while it boots beside another, idle power included."""
+        boot_power_w = model_for(configuration, self.base).boot_power_w * replicas_of(configuration)
+        return (boot_power_w + self._idle_power_w(configuration)) * boot_s
 
     def attainment(self, steady: SteadyState) -> float:
         """Share of requests that meet the SLO."""
@@ -110,11 +121,13 @@ class WindowModel:
         wait_s = (backlog + left) / 2 / capacity_rps
         full = self._full(workload, configuration, capacity_rps)
         busy = finished / (capacity_rps * traffic.duration_s)
-        idle_w = model_for(configuration, self.base).idle_power_w
-        energy_j = traffic.duration_s * (busy * full.power_w + (1 - busy) * idle_w)
+        energy_j = traffic.duration_s * (busy * full.power_w + (1 - busy) * self._idle_power_w(configuration))
         late = self.slo.ttft_s is not None and wait_s > self.slo.ttft_s
         met = 0.0 if late else traffic.arrivals * self.attainment(full)
         return Served(energy_j, met, finished, full, left)
+
+    def _idle_power_w(self, configuration: Configuration) -> float:
+        return model_for(configuration, self.base).idle_power_w * replicas_of(configuration)
 
     def _full(self, workload: Workload, configuration: Configuration, capacity_rps: float) -> SteadyState:
         for share in _FULL:

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconfigure_policies.domain.configuration import KnobValue, format_value
-
-_TENSOR, _PIPELINE = "tensor_parallel_size", "pipeline_parallel_size"
+from reconfigure_policies.domain.parallelism import (
+    DATA_PARALLEL,
+    PIPELINE_PARALLEL,
+    TENSOR_PARALLEL,
+    gpus_of,
+    ranks_of_replica,
+)
 
 #: Bytes of a weight against 16 bit, by the word that a knob's value contains.
 _WEIGHT_FACTORS = {"float32": 2.0, "int8": 0.5, "fp8": 0.5, "w8a8": 0.5, "awq": 0.25, "gptq": 0.25, "int4": 0.25}
@@ -56,19 +61,20 @@ class BudgetHoldsCap:
 
 @dataclass(frozen=True, slots=True)
 class GpusSuffice:
-    """Every rank of a core needs a GPU of its own."""
+    """Every rank of a core needs a GPU of its own, and every replica as many as the others."""
 
     gpus: int
     key: str = "gpus"
-    knobs: tuple[str, ...] = (_TENSOR, _PIPELINE)
+    knobs: tuple[str, ...] = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
 
     def broken_by(self, values: Mapping[str, KnobValue]) -> str | None:
         """See `Constraint`."""
-        ranks = _ranks(values)
-        if ranks <= self.gpus:
+        needed = gpus_of(values)
+        if needed <= self.gpus:
             return None
-        tensor, pipeline = (_number(values, name) or 1 for name in self.knobs)
-        return f"{_TENSOR}={tensor:g} x {_PIPELINE}={pipeline:g} needs {ranks} GPUs, and {self.gpus} may be used"
+        named = [name for name in self.knobs if name in values] if DATA_PARALLEL in values else self.knobs[:2]
+        factors = " x ".join(f"{name}={_number(values, name) or 1:g}" for name in named)
+        return f"{factors} needs {needed} GPUs, and {self.gpus} may be used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +83,19 @@ class HeadsDivide:
 
     heads: int
     key: str = "attention_heads"
-    knobs: tuple[str, ...] = (_TENSOR,)
+    knobs: tuple[str, ...] = (TENSOR_PARALLEL,)
 
     def broken_by(self, values: Mapping[str, KnobValue]) -> str | None:
         """See `Constraint`."""
-        tensor = int(_number(values, _TENSOR) or 1)
+        tensor = int(_number(values, TENSOR_PARALLEL) or 1)
         if self.heads % tensor == 0:
             return None
-        return f"{self.heads} attention heads cannot be divided among {_TENSOR}={tensor}"
+        return f"{self.heads} attention heads cannot be divided among {TENSOR_PARALLEL}={tensor}"
 
 
 @dataclass(frozen=True, slots=True)
 class WeightsFit:
-    """Each GPU holds its share of the weights, and what is fixed for the KV cache, inside what a core may take.
+    """Each GPU holds its share of a replica's weights, and what is fixed for the KV cache, inside what a core may take.
 
     Attributes:
         weights_gib: of the model in 16 bit.
@@ -103,11 +109,11 @@ class WeightsFit:
     utilisation: float = _USUAL_UTILISATION
     kv_cache_gib: float = 0.0
     key: str = "weights_gib"
-    knobs: tuple[str, ...] = (_TENSOR, _PIPELINE, "quantization", "dtype", "gpu_memory_utilization")
+    knobs: tuple[str, ...] = (TENSOR_PARALLEL, PIPELINE_PARALLEL, "quantization", "dtype", "gpu_memory_utilization")
 
     def broken_by(self, values: Mapping[str, KnobValue]) -> str | None:
         """See `Constraint`."""
-        share_gib = self.weights_gib * _weight_factor(values) / _ranks(values)
+        share_gib = self.weights_gib * _weight_factor(values) / ranks_of_replica(values)
         utilisation = _number(values, "gpu_memory_utilization") or self.utilisation
         kv_bytes = _number(values, "kv_cache_memory_bytes")
         kv_gib = self.kv_cache_gib if kv_bytes is None else kv_bytes / _GIB
@@ -138,10 +144,6 @@ class Excluded:
             return None
         combination = " ".join(f"{name}={format_value(value)}" for name, value in self.values.items())
         return f"{combination} is excluded by the settings"
-
-
-def _ranks(values: Mapping[str, KnobValue]) -> int:
-    return int(_number(values, _TENSOR) or 1) * int(_number(values, _PIPELINE) or 1)
 
 
 def _weight_factor(values: Mapping[str, KnobValue]) -> float:

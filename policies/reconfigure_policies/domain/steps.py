@@ -49,6 +49,10 @@ class StepMoments:
         """What was added since an earlier reading."""
         return StepMoments(tuple(map(sub, self.products, earlier.products)))
 
+    def of_each(self, engines: int) -> StepMoments:
+        """The share of each of some engines, on average."""
+        return StepMoments(tuple(product / engines for product in self.products))
+
     def product(self, first: int, second: int) -> float:
         """Sum over steps of the product of two variables, by their place in `STEP_VARIABLES`."""
         return self.products[_INDEX[min(first, second), max(first, second)]]
@@ -81,19 +85,19 @@ class StepMoments:
 
 @dataclass(frozen=True, slots=True)
 class StepTotals:
-    """All steps of one EngineCore since it booted; everything but `kv_capacity_tokens` only grows.
+    """All steps of one core since it booted, of all its replicas; everything but `kv_capacity_tokens` only grows.
 
     Attributes:
         decode_only: steps in which no prompt was computed.
         with_prefill: the others.
         back_to_back_steps: steps of both kinds that began when the one before them ended.
         back_to_back_prefill_tokens: prompt tokens of those; a GPU that had no rest spends more on them.
-        kv_capacity_tokens: context that fits, a gauge; 0 where it is not known.
+        kv_capacity_tokens: context that fits into one replica, a gauge; 0 where it is not known.
     """
 
     decode_only: StepMoments = StepMoments()
     with_prefill: StepMoments = StepMoments()
-    back_to_back_steps: int = 0
+    back_to_back_steps: float = 0
     back_to_back_prefill_tokens: float = 0.0
     kv_capacity_tokens: float = 0.0
 
@@ -106,6 +110,26 @@ class StepTotals:
             self.with_prefill.since(earlier.with_prefill),
             self.back_to_back_steps - earlier.back_to_back_steps,
             self.back_to_back_prefill_tokens - earlier.back_to_back_prefill_tokens,
+            self.kv_capacity_tokens,
+        )
+
+    def beside(self, other: StepTotals) -> StepTotals:
+        """With the steps of another replica in the same core added; what fits is still told of one."""
+        return StepTotals(
+            self.decode_only.plus(other.decode_only.products),
+            self.with_prefill.plus(other.with_prefill.products),
+            self.back_to_back_steps + other.back_to_back_steps,
+            self.back_to_back_prefill_tokens + other.back_to_back_prefill_tokens,
+            self.kv_capacity_tokens,
+        )
+
+    def of_each(self, replicas: int) -> StepTotals:
+        """The steps of each replica, on average."""
+        return StepTotals(
+            self.decode_only.of_each(replicas),
+            self.with_prefill.of_each(replicas),
+            self.back_to_back_steps / replicas,
+            self.back_to_back_prefill_tokens / replicas,
             self.kv_capacity_tokens,
         )
 

@@ -1,8 +1,8 @@
 """Configurations and workloads as numbers: inputs whose distance means something, and features of a linear law.
 
 Generic in the space's knobs. A knob of positive numbers is an ordinal on a logarithmic scale, one of numbers with a
-zero an ordinal on a linear scale, true and false a switch, words a category. Only two knobs are known by name, since
-they share one law: tensor and pipeline parallelism both put GPUs to work.
+zero an ordinal on a linear scale, true and false a switch, words a category. Only three knobs are known by name, since
+they share one law: tensor, pipeline and data parallelism all put GPUs to work.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue
 from reconfigure_policies.domain.forecast import WorkloadContext
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL
 from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.gaussian_process import Array
 
@@ -25,7 +26,7 @@ NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold"})
 WITHOUT_LAW = frozenset({"block_size"})
 
 #: They multiply to the number of GPUs.
-TENSOR_PARALLEL, PIPELINE_PARALLEL = "tensor_parallel_size", "pipeline_parallel_size"
+PARALLEL = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
 
 #: A workload whose means differ by this factor counts one unit of distance, as much as the whole range of a knob.
 WORKLOAD_UNIT = 16.0
@@ -165,13 +166,19 @@ def _coordinates(knob: Knob, canonical: Canonical) -> list[Coordinate]:
 
 
 def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
-    """The law on a logarithmic scale: each ordinal's power, and what GPUs give together."""
+    """The law on a logarithmic scale: each ordinal's power, and what GPUs give together.
+
+    GPUs in a pipeline, or with a replica of their own, may give otherwise than those that share each layer: a replica
+    exchanges nothing with others, and reads all weights itself. Where there are only replicas, they are the GPUs.
+    """
+    parallel = tuple(knob.name for knob in knobs if knob.name in PARALLEL)
+    within_gpus = {TENSOR_PARALLEL, *WITHOUT_LAW, *(parallel if parallel == (DATA_PARALLEL,) else ())}
     features: list[Coordinate] = []
     for knob in knobs:
-        if not is_ordinal(knob) or knob.name == TENSOR_PARALLEL or knob.name in WITHOUT_LAW:
+        if not is_ordinal(knob) or knob.name in within_gpus:
             continue
         values = [_scaled(knob, canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values]
-        middle, weight = (min(values) + max(values)) / 2, 0.5 if knob.name == PIPELINE_PARALLEL else 1.0
+        middle, weight = (min(values) + max(values)) / 2, 0.5 if knob.name in PARALLEL else 1.0
         if not is_logarithmic(knob):
             weight = 1.0 / (max(values) - min(values))
         features.append(
@@ -180,7 +187,6 @@ def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
                 lambda value, knob=knob, middle=middle, weight=weight: weight * (_scaled(knob, value) - middle),
             )
         )
-    parallel = tuple(knob.name for knob in knobs if knob.name in (TENSOR_PARALLEL, PIPELINE_PARALLEL))
     if parallel:
         features.append(Coordinate(parallel, lambda *gpus: math.log2(math.prod(gpus))))
     if PIPELINE_PARALLEL in parallel:

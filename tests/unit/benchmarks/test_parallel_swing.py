@@ -7,7 +7,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from benchmarks.gpu import parallel_swing
-from benchmarks.gpu.parallel_swing import Arm, Round, arrivals, findings_of, name_of, part_in, rate_rps, rows_of
+from benchmarks.gpu.parallel_swing import (
+    Arm,
+    Round,
+    arrivals,
+    daemon_changes,
+    findings_of,
+    name_of,
+    part_in,
+    rate_rps,
+    rows_of,
+)
 from benchmarks.harness.requests import seen_in
 from benchmarks.harness.trace import trace_path
 from reconfigure_daemon.errors import RequestInvalid
@@ -30,6 +40,15 @@ def test_the_rate_swings_tenfold_and_comes_back():
     assert rates == pytest.approx([2.5, 2.5, 2.5, 13.75, 25, 25, 13.75, 2.5, 2.5])
 
 
+def test_the_daemon_spreads_over_all_gpus_at_first():
+    """By tensor parallelism, or with a replica on each; the other knob is not there."""
+    for replicas, knob in ((False, "tensor_parallel_size"), (True, "data_parallel_size")):
+        changes = daemon_changes(Namespace(replicas=replicas, tpot=0.05), 2)
+        spread = {name: of for name, of in changes["space"].items() if name.endswith("parallel_size")}
+        assert spread == {knob: {"values": [1, 2]}}
+        assert changes["objectives"]["energy"][knob] == 2
+
+
 def test_arrivals_follow_the_rate():
     """As many in each part as its rate says, give or take what chance does, in order and with the trace's lengths."""
     try:
@@ -47,7 +66,8 @@ def test_arrivals_follow_the_rate():
 
 def test_only_the_number_of_gpus_that_was_asked_for_has_a_target():
     """Others are results of their own, for with fewer less can be left idle."""
-    assert (name_of(Namespace(gpus=4)), name_of(Namespace(gpus=2))) == ("gpu.parallel_swing", "gpu.parallel_swing_tp2")
+    names = [name_of(Namespace(gpus=gpus, replicas=replicas)) for gpus, replicas in ((4, False), (2, False), (2, True))]
+    assert names == ["gpu.parallel_swing", "gpu.parallel_swing_tp2", "gpu.parallel_swing_dp2"]
     four, two = (rows_of([round_of(0.4)], gpus)[0] for gpus in (4, 2))
     assert (four.value, four.met, four.target) == (0.4, False, "<= 0.35")
     assert (two.value, two.met) == (0.4, None)

@@ -26,6 +26,7 @@ VALUES = {
     "enable_prefix_caching": (True, False),
     "tensor_parallel_size": (1, 2, 4),
     "pipeline_parallel_size": (1, 2),
+    "data_parallel_size": (1, 2),
     "quantization": ("none", "fp8"),
 }
 CONSTRAINTS = (
@@ -95,10 +96,24 @@ def test_enumeration_is_worked_out_as_it_is_asked_for():
     ("constraint", "values", "fault"),
     [
         (BudgetHoldsCap(), {"max_num_batched_tokens": 128, "max_num_seqs": 256}, "is below max_num_seqs=256"),
-        (GpusSuffice(4), {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}, "needs 8 GPUs, and 4 may be used"),
+        (
+            GpusSuffice(4),
+            {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+            "tensor_parallel_size=4 x pipeline_parallel_size=2 needs 8 GPUs, and 4 may be used",
+        ),
+        (GpusSuffice(1), {"tensor_parallel_size": 2}, "tensor_parallel_size=2 x pipeline_parallel_size=1 needs 2 GPUs"),
+        (
+            GpusSuffice(7),
+            {"tensor_parallel_size": 2, "pipeline_parallel_size": 2, "data_parallel_size": 2},
+            "tensor_parallel_size=2 x pipeline_parallel_size=2 x data_parallel_size=2 needs 8 GPUs, and 7 may be used",
+        ),
+        (GpusSuffice(2), {"data_parallel_size": 3}, "data_parallel_size=3 needs 3 GPUs, and 2 may be used"),
+        (GpusSuffice(4), {"tensor_parallel_size": 2, "data_parallel_size": 2}, None),
         (HeadsDivide(14), {"tensor_parallel_size": 4}, "14 attention heads cannot be divided among"),
         (WeightsFit(140, 80), {"tensor_parallel_size": 1}, "140 GiB of weights, and a core may take 72 of its 80 GiB"),
         (WeightsFit(140, 80), {"tensor_parallel_size": 2}, None),
+        (WeightsFit(140, 80), {"data_parallel_size": 4}, "140 GiB of weights, and a core may take 72 of its 80 GiB"),
+        (WeightsFit(140, 80), {"tensor_parallel_size": 2, "data_parallel_size": 4}, None),
         (WeightsFit(140, 80), {"quantization": "fp8"}, None),
         (WeightsFit(40, 80), {"dtype": "float32"}, "80 GiB of weights"),
         (WeightsFit(40, 80), {"kv_cache_memory_bytes": 40 * 2**30}, "and 40 GiB of KV cache"),

@@ -1,5 +1,8 @@
 """What vLLM is started with, where the settings say nothing."""
 
+from argparse import Namespace
+from types import SimpleNamespace
+
 import pytest
 
 from reconfigure_daemon.engine_host import arguments
@@ -74,3 +77,23 @@ def test_images_are_sent_whole_each_time_as_another_core_knows_none_of_them():
     settings = Settings.model_validate({"space": SPACE})
     fixed = arguments.command_line(settings, settings.configuration_space().default(), "m", live_switching=False)
     assert "--mm-processor-cache-gb" not in fixed
+
+
+@pytest.mark.parametrize(
+    ("is_moe", "replicas", "live"), [(True, 2, True), (False, 2, True), (True, 1, True), (True, 2, False)]
+)
+def test_replicas_of_a_mixture_of_experts_are_refused(monkeypatch: pytest.MonkeyPatch, is_moe, replicas, live):
+    """They step together; dense ones, and vLLM without our scheduler, are let through."""
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    config = SimpleNamespace(
+        parallel_config=SimpleNamespace(data_parallel_size=replicas), model_config=SimpleNamespace(is_moe=is_moe),
+        scheduler_config=SimpleNamespace(async_scheduling=False),
+    )  # fmt: skip
+    made = SimpleNamespace(create_engine_config=lambda _: config)
+    monkeypatch.setattr(AsyncEngineArgs, "from_cli_args", lambda _: made)
+    if is_moe and replicas > 1 and live:
+        with pytest.raises(arguments.ConfigurationRefusedByVllm, match="needs a dense model"):
+            arguments.core_config(Namespace(), live)
+    else:
+        assert arguments.core_config(Namespace(), live) is config

@@ -10,7 +10,7 @@ import pytest
 from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core
 from reconfigure_daemon.engine_host.live_requests import Ledger
-from reconfigure_daemon.engine_host.replay import PRIVATE_MARK, resumed_request
+from reconfigure_daemon.engine_host.replay import PRIVATE_MARK, precopy_request, resumed_request
 from reconfigure_daemon.engine_host.resumption import GENERATED, generated_tokens
 from reconfigure_daemon.errors import EngineHostFault
 from reconfigure_policies.domain.configuration import Configuration
@@ -21,8 +21,9 @@ class Client:
 
     def __init__(self) -> None:
         self.resources = SimpleNamespace(engine_dead=False)
-        self.engine_ranks_managed = [0]
+        self.client_index = 7
         self.told = []
+        self.ranks = {}
         self.outputs = asyncio.Queue()
         self.takes = 10**6
         self.taking = asyncio.Event()
@@ -40,6 +41,7 @@ class Client:
             raise RuntimeError("the core is dead")
         self.takes -= 1
         self.told.append(("add", request.request_id))
+        self.ranks[request.request_id] = request.data_parallel_rank
 
     async def abort_requests_async(self, request_ids):
         self.told += [("abort", request_id) for request_id in request_ids]
@@ -58,8 +60,8 @@ class Params(SimpleNamespace):
         return Params(**vars(self))
 
 
-def a_core(number=1):
-    return Core(number, Client(), None, Configuration({}), 0.0, 0.0)
+def a_core(number=1, replicas=1):
+    return Core(number, Client(), None, Configuration({}), 0.0, 0.0, replicas)
 
 
 def a_request(name, **extra_args):
@@ -84,7 +86,7 @@ async def router():
 
 async def test_what_it_does_not_have_is_the_serving_cores(router):
     """Attributes and answers alike."""
-    assert router.engine_ranks_managed == [0]
+    assert router.client_index == 7
     assert await router.pin_lora_async(3)
     assert not await router.pin_lora_async(lora_id=4)
 
@@ -170,6 +172,68 @@ async def test_a_target_that_stops_taking_requests_leaves_none_of_them_twice(rou
     await router.move([live for live in router.ledger if live.core == target.id], old)
     assert old.client.told[2:] == [("add", "a"), ("add", "b")]
     assert {live.core for live in router.ledger} == {old.id}
+
+
+@pytest.fixture
+async def replicated():
+    """In front of one core with two replicas."""
+    found = CoreRouter(a_core(replicas=2), Ledger())
+    yield found
+    for core in found.cores():
+        found.detach(core)
+
+
+async def test_requests_go_to_the_replica_that_has_the_fewest(replicated):
+    """In turn while none ends; afterwards whoever has room."""
+    ranks = replicated.serving.client.ranks
+    for name in "abcd":
+        await replicated.add_request_async(a_request(name))
+    assert ranks == {"a": 0, "b": 1, "c": 0, "d": 1}
+    await replicated.abort_requests_async(["b", "d"])
+    for name in "ef":
+        await replicated.add_request_async(a_request(name))
+    assert (ranks["e"], ranks["f"]) == (1, 1)
+
+
+async def test_a_client_has_no_say_in_the_replica(replicated):
+    """vLLM takes a rank from a header; it may be one that is not there after the next switch."""
+    await replicated.add_request_async(SimpleNamespace(**vars(a_request("a")), data_parallel_rank=9))
+    assert replicated.serving.client.ranks == {"a": 0}
+
+
+@pytest.mark.engine
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("replicas", [1, 2, 3])
+async def test_streams_follow_their_copies_and_are_spread_evenly(replicated, replicas):
+    """A copy is of use only in the prefix cache of the replica that the stream moves to."""
+    target = a_core(2, replicas)
+    replicated.attach(target)
+    for number in range(6):
+        await replicated.add_request_async(a_request(str(number)))
+    copies = {
+        live.request.request_id: precopy_request(live, 1, target.replica_for(live.number)).data_parallel_rank
+        for live in replicated.ledger
+    }
+    await replicated.move(replicated.ledger, target)
+    assert target.client.ranks == copies
+    assert sorted(copies.values()) == sorted(list(range(replicas)) * (6 // replicas))
+    assert {live.replica for live in replicated.ledger} == set(range(replicas))
+
+
+async def test_the_front_end_sees_one_engine_with_the_gauges_of_all_replicas(replicated):
+    """Requests add up, the share of the KV cache in use is the mean, and the ledger tells the same."""
+    await replicated.add_request_async(a_request("a"))
+    shown = []
+    for replica, gauges in ((0, (4, 1, 0.5)), (1, (2, 0, 0.1)), (0, (1, 0, 0.3))):
+        stats = dict(zip(("num_running_reqs", "num_waiting_reqs", "kv_cache_usage"), gauges, strict=True))
+        outputs = SimpleNamespace(outputs=[], scheduler_stats=SimpleNamespace(**stats), engine_index=replica)
+        replicated.serving.client.outputs.put_nowait(outputs)
+        told = await replicated.get_output_async()
+        assert told.engine_index == 0
+        shown.append(tuple(getattr(told.scheduler_stats, name) for name in stats))
+        totals = replicated.ledger.totals()
+        assert (totals.running, totals.waiting, totals.kv_cache_usage) == shown[-1]
+    assert shown == [(4, 1, 0.25), (6, 1, 0.3), (3, 0, pytest.approx(0.2))]
 
 
 @pytest.mark.parametrize("where", ["at the door", "on the way into the core"])

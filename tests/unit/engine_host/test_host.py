@@ -175,7 +175,8 @@ async def test_the_state_is_told_while_no_core_runs(host, monkeypatch, tmp_path)
     monkeypatch.setattr(cores, "make_client", lambda *_: client)
     monkeypatch.setattr(cores, "_LAST_LOOK_S", 0.0)
     booter = CoreBooter(tmp_path)
-    core = await booter.boot(None, Configuration({}), 5)
+    config = SimpleNamespace(parallel_config=SimpleNamespace(data_parallel_size=1))
+    core = await booter.boot(config, Configuration({}), 5)
     host._phase, host.router.serving = HostPhase.SWITCHING, core
     assert (await host.state()).deployment.pids == [process.pid]
     await booter.retire(core, grace_s=3.0)

@@ -59,6 +59,19 @@ def test_an_objective_may_not_name_what_cannot_serve(faults_of):
     assert fault.startswith("5: objectives.energy: this configuration cannot serve: tensor_parallel_size=4")
 
 
+def test_gpus_of_all_replicas_are_counted(tmp_path, faults_of):
+    """Two replicas on two GPUs each need four; with two, one of both knobs is at 1."""
+    space = (
+        "space:\n  tensor_parallel_size: {values: [1, 2]}\n  data_parallel_size: {values: [1, 2], default: DEFAULT}\n"
+    )
+    path = tmp_path / "config.yaml"
+    path.write_text(space.replace("DEFAULT", "1") + "constraints: {gpus: 2}\n", encoding="utf-8")
+    left = load_settings(path, {}).configuration_space().enumerate()
+    assert {(c["tensor_parallel_size"], c["data_parallel_size"]) for c in left} == {(1, 1), (1, 2), (2, 1)}
+    (fault,) = faults_of(space.replace("DEFAULT", "2") + "constraints: {gpus: 1}\n")
+    assert "data_parallel_size=2 needs 2 GPUs, and 1 may be used" in fault
+
+
 def test_a_budget_below_the_cap_is_never_enumerated(tmp_path):
     """vLLM refuses fewer tokens in a step than requests, whether or not constraints are declared."""
     path = tmp_path / "config.yaml"

@@ -79,6 +79,11 @@ FAULTS = [
         "remove one",
     ),
     ("engine: {arguments: {port: 1}}", "engine.arguments.port: port has a key of its own", "set engine.port"),
+    (
+        "engine: {arguments: {data-parallel-size: 2}}",
+        "engine.arguments.data-parallel-size: how many replicas there are is for the space",
+        "write space.data_parallel_size: {values: [2]} instead",
+    ),
     ("engine: 3", "engine: found 3", "a block of keys"),
     ("objectives: {enrgy: {}}", "objectives.enrgy: found 'enrgy'", "did you mean 'energy'?"),
     ("objectives: {energy: {block_size: 64}}", "objectives.energy.block_size: found 64", "allowed: 16, 32"),

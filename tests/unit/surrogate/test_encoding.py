@@ -39,6 +39,28 @@ def test_gpus_have_one_law_whichever_way_they_are_shared():
     assert gpus.tolist() == [0, 2, 2]
 
 
+def test_replicas_count_as_gpus_and_may_differ_from_those_that_share_each_layer():
+    """Two replicas of two are as many GPUs as four; the fit can tell them apart, and from a pipeline."""
+    space = ConfigurationSpace((*PARALLEL.knobs, Knob("data_parallel_size", Tier.COLD, (1, 2, 4), 1)))
+    shapes = [(1, 1, 1), (4, 1, 1), (2, 1, 2), (1, 1, 4), (1, 2, 2)]
+    names = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+    configurations = [space.default().with_changes(dict(zip(names, shape, strict=True))) for shape in shapes]
+    _, features = encoding_of(space, (CONTEXT,), Canonical()).encode(configurations, [CONTEXT] * len(shapes))
+    assert features[:, -2].tolist() == [0, 2, 2, 2, 2]
+    assert len({tuple(row) for row in features.tolist()}) == len(shapes)
+    assert np.linalg.matrix_rank(features) == 4  # a level, GPUs, stages, replicas
+
+
+def test_replicas_alone_have_one_law():
+    """Where no other knob takes GPUs, their number is the number of GPUs, and no second feature says the same."""
+    knob = Knob("data_parallel_size", Tier.COLD, (1, 2, 4), 1)
+    space = ConfigurationSpace((*SPACE.knobs, knob))
+    configurations = [space.default().with_changes({knob.name: replicas}) for replicas in knob.values]
+    _, features = encoding_of(space, (CONTEXT,), Canonical()).encode(configurations, [CONTEXT] * 3)
+    (varied,) = (column for column in features.T.tolist() if len(set(column)) > 1)
+    assert varied == [0, 1, 2]
+
+
 def test_a_value_is_turned_into_a_number_once():
     """However many configurations have it: with thousands of candidates that is most of a forecast's time."""
     asked = []

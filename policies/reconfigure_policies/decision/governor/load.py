@@ -38,9 +38,10 @@ class Load:
     """Rates and lengths of requests; averages over `recent` fade within 10 s, all others within 60 s.
 
     Attributes:
-        recent_rps, usual_rps: arrivals each second.
+        recent_rps, usual_rps: arrivals each second at each replica.
         prompt, prompt_square, cached: tokens of a prompt, their square, and those that the prefix cache held.
         output, output_square: tokens of an answer and their square, over finished requests.
+        replicas: of the engine, which share what arrives evenly.
     """
 
     recent_rps: Average = Average()
@@ -50,6 +51,7 @@ class Load:
     cached: Average = Average()
     output: Average = Average()
     output_square: Average = Average()
+    replicas: int = 1
 
     def after(self, sample: EngineSample) -> Load:
         """With another sample."""
@@ -64,6 +66,7 @@ class Load:
             cached=self.cached.plus(sample.cached_prompt_tokens, sample.arrivals, kept_60),
             output=self.output.plus(sum(r.output_tokens for r in answered), len(answered), kept_60),
             output_square=_squares(self.output_square, answered, "output_tokens", kept_60),
+            replicas=sample.replicas,
         )
 
     @property
@@ -72,8 +75,13 @@ class Load:
         return self.output.weight >= _ENOUGH_REQUESTS and self.recent_rps.total > 0.5 and self.prompt.mean > 0
 
     @property
+    def engine_rps(self) -> float:
+        """What arrives each second at all replicas together."""
+        return self.replicas * self.recent_rps.mean
+
+    @property
     def planned_rps(self) -> float:
-        """The rate to be ready for: the higher of the two averages."""
+        """The rate that each replica is to be ready for: the higher of the two averages."""
         return max(self.recent_rps.mean, self.usual_rps.mean)
 
     @property
@@ -82,7 +90,7 @@ class Load:
         return _tail(self.output.mean, self.output_square.mean)
 
     def workload(self, arrival_rate_rps: float) -> Workload:
-        """Requests like these at some rate."""
+        """Requests like these at one replica, at some rate."""
         context = self.prompt.mean
         cached = min(self.cached.mean, context - 1)
         return Workload(

@@ -21,8 +21,8 @@ def change_words(before: Mapping[str, KnobValue], changes: Mapping[str, KnobValu
 
 
 def load_words(load: Load) -> str:
-    """What arrives."""
-    return f"at {load.recent_rps.mean:.3g} requests/s"
+    """What arrives at all replicas."""
+    return f"at {load.engine_rps:.3g} requests/s"
 
 
 def cheaper_words(load: Load, limits: GovernorLimits, now: SteadyState, then: SteadyState) -> str:

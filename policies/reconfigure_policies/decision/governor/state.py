@@ -48,12 +48,12 @@ class GovernorState:
         calm_from_s: nothing is slowed down before this time.
         hold_s: time between a change and one that slows down; doubles with every turn under the same load.
         slowed: whether the last change slowed down.
-        changed_rps: the arrival rate at the last change.
+        changed_rps: the arrival rate at the last change, of each replica.
         near_s: when a request last came too near to a limit.
         searched_s: when the whole space was last searched.
         caution: share of the latencies' allowance that is used.
         cautious_until_s, cautious_s: when more of it is tried again, and how long the next such wait is.
-        waiting: requests that waited at the last sample.
+        waiting: requests that waited at the last sample, at each replica.
         unmet: why no setting holds the service level, or None.
     """
 
@@ -75,7 +75,7 @@ class GovernorState:
     caution: float = 1.0
     cautious_until_s: float = 0.0
     cautious_s: float = _CAUTIOUS_S
-    waiting: int = 0
+    waiting: float = 0
     unmet: str | None = None
 
     @classmethod

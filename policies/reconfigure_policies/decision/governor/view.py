@@ -20,7 +20,8 @@ class GovernorView:
     Attributes:
         ttft_headroom, tpot_headroom: share of the limit that the requests of the last minute left free at the demanded
             attainment, negative where they broke it; None without a limit or without requests.
-        expected: what the present setting gets and costs by the model; None before it is learned, or past capacity.
+        expected: what the present setting gets and costs by the model, where the engine has replicas each of them;
+            None before it is learned, or past capacity.
         stock: the same for stock settings.
         saved: share of stock's energy that is saved.
         unmet: why no setting holds the service level, or None.

@@ -19,6 +19,7 @@ from reconfigure_policies.decision.governor import (
 )
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, Tier
 from reconfigure_policies.domain.objective import ServiceLevelObjective
+from reconfigure_policies.domain.steps import StepMoments, StepTotals
 from reconfigure_policies.domain.workload import FinishReason, IterationTotals, RequestRecord
 from tests.simulation.governed import SLO, SPACE, governed
 from tests.simulation.plant import poisson
@@ -92,6 +93,23 @@ def test_any_alarm_ends_pacing_in_the_same_call(facts):
     assert after["pacing_interval_s"] == 0
     assert after["max_num_seqs"] == 256
     assert next(str(value) for value in facts.values()) in step.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"arrivals": 50}, "100 requests/s arrive where 19.8"),
+        ({"running": 240.5}, "240 requests run of 256 that may in each of 2 replicas"),
+        ({"waiting": 10.5}, "21 requests wait, 10 would still start in time"),
+        ({"preemptions": 0.5}, "1 requests lost their place in the KV cache"),
+    ],
+    ids=["surge", "near the cap", "queue", "preempted"],
+)
+def test_an_alarm_of_replicas_tells_the_numbers_of_all(facts, why):
+    """Each has the running cap to itself; what arrives, waits and is preempted is told of the whole engine."""
+    state, configuration = experienced()
+    step = govern(state, quiet(state, **facts, replicas=2), configuration, LIMITS)
+    assert why in step.reason
 
 
 @settings(deadline=None)  # the first example waits for a governor with experience
@@ -229,3 +247,47 @@ def test_samples_come_from_one_host_only():
     assert sample.steps is None
     assert sample_between(later, earlier) is None
     assert sample_between(earlier, earlier) is None
+
+
+def test_a_sample_is_of_the_average_replica():
+    """Sums are shared out; latencies, and the context that fits into one, are what they were."""
+    totals = IterationTotals(10.0, 5, 100, 0, 50, 4, 3, 0, 1, 0, 0.1)
+    moments = StepMoments().plus([6.0] * 15)
+    earlier = EngineReading(totals, StepTotals(kv_capacity_tokens=900.0), 500.0, replicas=2)
+    later = EngineReading(
+        replace(
+            totals,
+            at_s=12.0,
+            arrived=9,
+            finished=4,
+            preemptions=1,
+            prompt_tokens=400,
+            cached_prompt_tokens=30,
+            output_tokens=80,
+            running=5,
+            waiting=3,
+        ),
+        StepTotals(moments, moments, 5, 8.0, 900.0),
+        620.0,
+        replicas=2,
+    )
+    half = StepMoments().plus([3.0] * 15)
+    assert sample_between(earlier, later, (record(11.0),)) == EngineSample(
+        ended_s=12.0,
+        duration_s=2.0,
+        arrivals=2.5,
+        finished=0.5,
+        preemptions=0.5,
+        prompt_tokens=150,
+        cached_prompt_tokens=15,
+        output_tokens=15,
+        running=2.5,
+        waiting=1.5,
+        steps=StepTotals(half, half, 2.5, 4.0, 900.0),
+        energy_j=60.0,
+        records=(record(11.0),),
+        replicas=2,
+    )
+    other = sample_between(replace(earlier, replicas=1), later)
+    assert other.steps is None
+    assert (other.replicas, other.arrivals) == (2, 2.5)
