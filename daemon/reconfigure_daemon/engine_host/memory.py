@@ -24,10 +24,10 @@ async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:
     """
     replicas = await core.utility_of_each("reconfigure_memory")
     uses = [GpuUse(**worker) for workers in replicas for worker in workers if worker]
-    if not uses:
-        return _main_memory(core)
     sizes = {name: getattr(core.config.parallel_config, name) for name in PARALLELISM}
     running, ranks = Ranks.of(sizes), Ranks.of({**sizes, **target})
+    if not uses:
+        return _main_memory(core, running, ranks)
     check_count(uses, ranks)
     cache = core.config.cache_config
     utilisation = float(target.get("gpu_memory_utilization", cache.gpu_memory_utilization))
@@ -35,8 +35,8 @@ async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:
     return room_on_gpus(uses, running, ranks, utilisation, fixed)
 
 
-def _main_memory(core: Core) -> Room:
-    held = sum(_resident(pid) for pid in core.pids)
+def _main_memory(core: Core, running: Ranks, ranks: Ranks) -> Room:
+    held = sum(_resident(pid) for pid in core.pids) // running.replicas * ranks.replicas
     return Room(psutil.virtual_memory().available, held + CPU_MARGIN_BYTES)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconfigure_daemon.engine_host import memory
 from reconfigure_daemon.engine_host.gpu_room import GpuUse, Ranks, TooFewGpus, check_count, room_on_gpus
 from reconfigure_daemon.engine_host.memory import room_beside
 
@@ -123,3 +124,17 @@ async def test_a_plan_rests_on_what_the_workers_report():
     assert not (await room_beside(running, {"data_parallel_size": 1, "gpu_memory_utilization": 0.6})).enough
     with pytest.raises(TooFewGpus, match="takes 4 GPUs"):
         await room_beside(running, {"tensor_parallel_size": 2})  # of each of its two replicas
+
+
+@pytest.mark.parametrize(("replicas", "needed_gib"), [(1, 4), (2, 8), (4, 16)])
+async def test_without_a_gpu_each_replica_needs_what_one_of_now_holds(monkeypatch, replicas, needed_gib):
+    """In main memory, beside two that hold 4 GiB each, and one more for what a boot takes."""
+
+    async def utility_of_each(_):
+        return [[{}], [{}]]
+
+    monkeypatch.setattr(memory, "_resident", lambda pid: 4 * GIB)
+    parallel = SimpleNamespace(tensor_parallel_size=1, pipeline_parallel_size=1, data_parallel_size=2)
+    config = SimpleNamespace(parallel_config=parallel)
+    running = SimpleNamespace(utility_of_each=utility_of_each, config=config, pids=[1, 2])
+    assert (await room_beside(running, {"data_parallel_size": replicas})).needed == (needed_gib + 1) * GIB
