@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
+import aiohttp
 import psutil
 import pytest
 
@@ -11,13 +13,13 @@ from tests.engine.real_host import SPACE, completion, prompt_of, real_host, unti
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
-TOKENS, STREAMS = 80, 4
+TOKENS, STREAMS = 60, 4
 
 
 @pytest.fixture(scope="module")
 def replicated(tmp_path_factory):
-    """A host whose core may have a second replica; on this machine both compute on the same processors."""
-    space = {**SPACE, "data_parallel_size": {"values": [1, 2]}}
+    """A host that begins with two replicas; on a machine without GPUs both compute on the same processors."""
+    space = {**SPACE, "data_parallel_size": {"values": [1, 2], "default": 2}}
     with real_host(tmp_path_factory.mktemp("replicated"), space=space) as running:
         yield running
 
@@ -56,25 +58,21 @@ def _spent_s(core):
     return sum(each.user + each.system for each in times)
 
 
-async def test_streams_move_to_two_replicas_through_the_death_of_one_and_back(replicated):
-    """Every stream is token by token what it was on one replica, and nothing of cores that have gone is left."""
-    alone = await streams(replicated)
+async def test_streams_come_through_the_death_of_a_replica_and_move_to_one_and_back(replicated):
+    """Every stream is token by token what it was undisturbed, and nothing of cores that have gone is left."""
+    undisturbed = await streams(replicated)
     await replicated.set_knobs(pacing_interval_s=0.3)
 
     running = asyncio.create_task(streams(replicated))
     await begun(replicated)
-    there = await replicated.switch(data_parallel_size=2, mode="sequential")
-    assert there.outcome == "applied", there.detail
-    assert (there.enforced["data_parallel_size"], there.live_requests, there.inexact_requests) == (2, STREAMS, 0)
+    assert await gauges(replicated, "num_requests_running") == [("0", STREAMS)]
+    batch, before = await telemetry(replicated), (await replicated.state()).deployment
+    assert (batch.replicas, batch.totals.running) == (2, STREAMS)
     replicas = replicated.cores()
     assert len(replicas) == 2
     await worked(replicas)
-    batch = await telemetry(replicated)
-    assert (batch.replicas, batch.totals.running) == (2, STREAMS)
-
-    before = (await replicated.state()).deployment
     replicas[1].kill()
-    assert await running == alone
+    assert await running == undisturbed
     state = await replicated.state()
     assert (state.phase, state.core_restarts, state.deployment.id) == ("serving", 1, before.id + 1)
     assert not any(psutil.pid_exists(pid) for pid in before.pids)
@@ -85,13 +83,36 @@ async def test_streams_move_to_two_replicas_through_the_death_of_one_and_back(re
     await until(lambda: _run_and_wait(replicated, 2, STREAMS - 2))
     await replicated.set_knobs(max_num_seqs=16)
     await begun(replicated)
-    back = await replicated.switch(data_parallel_size=1, mode="overlapped")
-    assert back.outcome == "applied", back.detail
-    assert (back.live_requests, back.inexact_requests) == (STREAMS, 0)
-    assert await running == alone
-    assert len(replicated.cores()) == 1
-    assert (await telemetry(replicated)).replicas == 1
+    assert await running == undisturbed
+
+    moving = []
+
+    def begin_streams(progress):
+        """Once the target has booted, so that they are not over before it has."""
+        if progress.phase == "warm_up" and not moving:
+            moving.append(asyncio.create_task(streams(replicated)))
+
+    alone = await replicated.switch(begin_streams, data_parallel_size=1, mode="overlapped")
+    assert (alone.outcome, alone.enforced["data_parallel_size"]) == ("applied", 1), alone.detail
+    assert (alone.live_requests, alone.inexact_requests) == (STREAMS, 0)
+    assert await moving[0] == undisturbed
     assert not any(psutil.pid_exists(pid) for pid in state.deployment.pids)
+    assert len(replicated.cores()) == (await telemetry(replicated)).replicas == 1
+
+    running = asyncio.create_task(streams(replicated))
+    await begun(replicated)
+    back = await replicated.switch(data_parallel_size=2, mode="sequential")
+    assert (back.outcome, back.enforced["data_parallel_size"]) == ("applied", 2), back.detail
+    assert (back.live_requests, back.inexact_requests) == (STREAMS, 0)
+    await worked(replicated.cores())
+    assert await running == undisturbed
+
+
+async def gauges(host, name):
+    """What vLLM's own metrics say, by engine."""
+    async with aiohttp.ClientSession() as session, session.get(f"{host.url}/metrics") as answer:
+        told = await answer.text()
+    return [(engine, float(value)) for engine, value in re.findall(rf'vllm:{name}{{engine="(\d+)",.*}} (\S+)', told)]
 
 
 async def _run_and_wait(host, running, waiting):
