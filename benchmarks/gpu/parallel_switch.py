@@ -6,7 +6,8 @@ What an operator gets who lets the night run on one GPU. The engine, the streams
 `benchmarks.gpu.switch`; the knob is `tensor_parallel_size`, from all GPUs to one and back, with the two cores side by
 side and, once, one after the other. Another number of GPUs adds up in another order, so that sampled tokens may differ
 in bfloat16 without anything being lost: what is compared is how many tokens came. With `--replicas` the knob is
-`data_parallel_size`, a replica of the model on each GPU: each adds up as one GPU does, and tokens are compared, too.
+`data_parallel_size`, a replica of the model on each GPU: each adds up as one GPU does, but for batches of another size,
+and tokens are compared, too.
 """
 
 from __future__ import annotations
