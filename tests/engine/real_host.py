@@ -69,6 +69,13 @@ class RealHost:
         finally:
             await commands.close()
 
+    async def telemetry(self):
+        commands = self.commands()
+        try:
+            return await commands.telemetry(0)
+        finally:
+            await commands.close()
+
     async def set_knobs(self, **changes):
         commands = self.commands()
         try:

@@ -54,10 +54,7 @@ async def test_a_knob_that_waited_for_running_requests_is_enforced_when_they_are
 
 
 async def _run(host, requests):
-    commands = host.commands()
-    totals = (await commands.telemetry(0)).totals
-    await commands.close()
-    return totals.running == requests
+    return (await host.telemetry()).totals.running == requests
 
 
 async def test_pacing_stretches_decode_and_newcomers_neither_wait_for_it_nor_hurry_it(host):

@@ -31,16 +31,9 @@ async def streams(host):
 
 async def begun(host):
     async def all_run() -> bool:
-        return (await telemetry(host)).totals.running == STREAMS
+        return (await host.telemetry()).totals.running == STREAMS
 
     await until(all_run)
-
-
-async def telemetry(host):
-    commands = host.commands()
-    batch = await commands.telemetry(0)
-    await commands.close()
-    return batch
 
 
 async def worked(cores):
@@ -66,7 +59,7 @@ async def test_streams_come_through_the_death_of_a_replica_and_move_to_one_and_b
     running = asyncio.create_task(streams(replicated))
     await begun(replicated)
     assert await gauges(replicated, "num_requests_running") == [("0", STREAMS)]
-    batch, before = await telemetry(replicated), (await replicated.state()).deployment
+    batch, before = await replicated.telemetry(), (await replicated.state()).deployment
     assert (batch.replicas, batch.totals.running) == (2, STREAMS)
     replicas = replicated.cores()
     assert len(replicas) == 2
@@ -97,7 +90,7 @@ async def test_streams_come_through_the_death_of_a_replica_and_move_to_one_and_b
     assert (alone.live_requests, alone.inexact_requests) == (STREAMS, 0)
     assert await moving[0] == undisturbed
     assert not any(psutil.pid_exists(pid) for pid in state.deployment.pids)
-    assert len(replicated.cores()) == (await telemetry(replicated)).replicas == 1
+    assert len(replicated.cores()) == (await replicated.telemetry()).replicas == 1
 
     running = asyncio.create_task(streams(replicated))
     await begun(replicated)
@@ -116,5 +109,5 @@ async def gauges(host, name):
 
 
 async def _run_and_wait(host, running, waiting):
-    totals = (await telemetry(host)).totals
+    totals = (await host.telemetry()).totals
     return (totals.running, totals.waiting) == (running, waiting)

@@ -10,6 +10,7 @@ from reconfigure_daemon.emulated_engine.model import EngineModel
 from reconfigure_daemon.emulated_engine.requests import Arrival
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_policies.decision.governor.sample import EngineReading, sample_between
+from reconfigure_policies.domain.steps import steps_of_all
 
 #: What the totals of several replicas are the sum of.
 SUMMED = (
@@ -81,8 +82,7 @@ class Plant:
     def _read(self):
         one, steps = self.scheduler.totals(), self.scheduler.step_totals()
         summed = {name: self.replicas * getattr(one, name) for name in SUMMED}
-        for _ in range(1, self.replicas):
-            steps = steps.beside(self.scheduler.step_totals())
         return EngineReading(
-            replace(one, **summed), steps, self.replicas * self.scheduler.energy_j, replicas=self.replicas
-        )
+            replace(one, **summed), steps_of_all([steps] * self.replicas),
+            self.replicas * self.scheduler.energy_j, self.replicas,
+        )  # fmt: skip

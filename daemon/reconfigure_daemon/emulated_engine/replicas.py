@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from statistics import fmean
 
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
 from reconfigure_daemon.emulated_engine.model import EngineModel
 from reconfigure_daemon.emulated_engine.requests import Arrival, Completion, LiveRequest
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
-from reconfigure_policies.domain.steps import StepTotals
+from reconfigure_policies.domain.steps import StepTotals, steps_of_all
 from reconfigure_policies.domain.workload import IterationTotals
 
 
@@ -153,7 +152,7 @@ class EmulatedReplicas:
 
     def step_totals(self) -> StepTotals:
         """Sums over the steps that this deployment has begun; the capacity is that of one replica."""
-        return reduce(StepTotals.beside, (replica.step_totals() for replica in self._present))
+        return steps_of_all(replica.step_totals() for replica in self._present)
 
     # --- time ---
 

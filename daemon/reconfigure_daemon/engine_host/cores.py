@@ -12,7 +12,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -82,13 +82,13 @@ class Core:
         if self.replicas == 1:
             return [await self.answer(self.client.call_utility_async(method, *arguments))]
         call, engines = self.client._call_utility_async, self.client.core_engines  # noqa: SLF001  # vLLM's: by rank
-        return await self.answer(_together(call(method, *arguments, engine=engine) for engine in engines))
+        return await self.answer(asyncio.gather(*(call(method, *arguments, engine=engine) for engine in engines)))
 
     def replica_for(self, number: int) -> int:
         """Where the request of this number goes when it comes from another core, and its copies before it."""
         return number % self.replicas
 
-    async def answer(self, call: Coroutine[Any, Any, _T]) -> _T:
+    async def answer(self, call: Awaitable[_T]) -> _T:
         """What the core answers to a call of vLLM's client, which would wait for ever once the core has ended.
 
         Raises:
@@ -249,10 +249,6 @@ def pids_of(client: Any) -> list[int]:
     if (coordinator := getattr(resources, "coordinator", None)) is not None:
         processes.append(coordinator.proc)
     return [p.pid for p in processes if p.pid is not None]
-
-
-async def _together(calls: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
-    return await asyncio.gather(*calls)
 
 
 def release(client: Any) -> None:

@@ -23,7 +23,7 @@ from reconfigure_daemon.engine_host.live_requests import Ledger
 from reconfigure_daemon.engine_host.overlapped_switch import OverlappedSwitch
 from reconfigure_daemon.engine_host.public_paths import DOOR
 from reconfigure_daemon.engine_host.recovery import Recovery
-from reconfigure_daemon.engine_host.replicas import enforced_by_all, steps_of_all
+from reconfigure_daemon.engine_host.replicas import enforced_by_all
 from reconfigure_daemon.engine_host.sequential_switch import SequentialSwitch
 from reconfigure_daemon.engine_host.switch import Switch, SwitchPlan, TargetDied, TargetNotSettled
 from reconfigure_daemon.engine_host.vllm_names import Support
@@ -45,7 +45,7 @@ from reconfigure_daemon.ports import (
 )  # fmt: skip
 from reconfigure_daemon.settings import HOT_KNOBS, Settings
 from reconfigure_policies.domain.configuration import Configuration, KnobValue
-from reconfigure_policies.domain.steps import StepTotals
+from reconfigure_policies.domain.steps import StepTotals, steps_of_all
 
 log = logging.getLogger(__name__)
 
@@ -334,7 +334,7 @@ class VllmHost:
             each = await asyncio.wait_for(core.utility_of_each("reconfigure_read"), READ_TIMEOUT_S)
             self._enforced_hot = enforced_by_all([read["enforced"] for read in each])
             self._held_by_core = sum(read["running"] + read["waiting"] for read in each)
-            return steps_of_all([_STEP_TOTALS.validate_python(read["steps"]) for read in each])
+            return steps_of_all(_STEP_TOTALS.validate_python(read["steps"]) for read in each)
         return None
 
     def _enforced(self, core: Core | None) -> dict[str, KnobValue]:

@@ -9,11 +9,9 @@ import psutil
 from reconfigure_daemon.engine_host.cores import Core
 from reconfigure_daemon.engine_host.gpu_room import GpuUse, Ranks, Room, TooFewGpus, check_count, room_on_gpus
 from reconfigure_policies.domain.configuration import KnobValue
-from reconfigure_policies.domain.parallelism import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL
+from reconfigure_policies.domain.parallelism import PARALLELISM
 
 CPU_MARGIN_BYTES = 2**30
-
-PARALLELISM = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
 
 
 async def room_beside(core: Core, target: Mapping[str, KnobValue]) -> Room:

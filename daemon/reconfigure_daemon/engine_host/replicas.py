@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from statistics import fmean
 from typing import Any
 
 from reconfigure_policies.domain.configuration import KnobValue
-from reconfigure_policies.domain.steps import StepTotals
 
 #: Bounds of the batch: a replica whose batch still has to drain is above what was asked for.
 _DRAINING = ("max_num_seqs", "max_num_batched_tokens")
@@ -18,11 +16,6 @@ def enforced_by_all(enforced: Sequence[Mapping[str, KnobValue]]) -> dict[str, Kn
     """Hot knobs in force: what each replica was told, and of a bound that drains the largest."""
     largest = {name: max(each[name] for each in enforced) for name in _DRAINING if name in enforced[0]}
     return {**enforced[0], **largest}
-
-
-def steps_of_all(totals: Sequence[StepTotals]) -> StepTotals:
-    """The steps of all replicas together."""
-    return reduce(StepTotals.beside, totals)
 
 
 class Gauges:

@@ -9,6 +9,7 @@ from typing import Protocol
 from reconfigure_policies.domain.configuration import KnobValue, format_value
 from reconfigure_policies.domain.parallelism import (
     DATA_PARALLEL,
+    PARALLELISM,
     PIPELINE_PARALLEL,
     TENSOR_PARALLEL,
     gpus_of,
@@ -65,7 +66,7 @@ class GpusSuffice:
 
     gpus: int
     key: str = "gpus"
-    knobs: tuple[str, ...] = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
+    knobs: tuple[str, ...] = PARALLELISM
 
     def broken_by(self, values: Mapping[str, KnobValue]) -> str | None:
         """See `Constraint`."""

@@ -11,6 +11,9 @@ TENSOR_PARALLEL = "tensor_parallel_size"
 PIPELINE_PARALLEL = "pipeline_parallel_size"
 DATA_PARALLEL = "data_parallel_size"
 
+#: They multiply to the number of GPUs.
+PARALLELISM = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
+
 
 def replicas_of(values: Mapping[str, KnobValue]) -> int:
     """Copies of the model, each with a scheduler and a KV cache of its own."""

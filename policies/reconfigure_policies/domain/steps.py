@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from itertools import combinations_with_replacement
 from operator import add, sub
 
@@ -157,3 +158,8 @@ class StepTotals:
     def kv_tokens(self) -> float:
         """Context, once for each step that held it."""
         return self.decode_only.kv_tokens + self.with_prefill.kv_tokens
+
+
+def steps_of_all(replicas: Iterable[StepTotals]) -> StepTotals:
+    """The steps of all replicas of a core together; at least one."""
+    return reduce(StepTotals.beside, replicas)

@@ -15,7 +15,7 @@ import numpy as np
 
 from reconfigure_policies.domain.configuration import Configuration, ConfigurationSpace, Knob, KnobValue
 from reconfigure_policies.domain.forecast import WorkloadContext
-from reconfigure_policies.domain.parallelism import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL
+from reconfigure_policies.domain.parallelism import DATA_PARALLEL, PARALLELISM, PIPELINE_PARALLEL, TENSOR_PARALLEL
 from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.gaussian_process import Array
 
@@ -24,9 +24,6 @@ NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold"})
 
 #: Ordinals without a law: the size of a block only changes how memory is cut.
 WITHOUT_LAW = frozenset({"block_size"})
-
-#: They multiply to the number of GPUs.
-PARALLEL = (TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL)
 
 #: A workload whose means differ by this factor counts one unit of distance, as much as the whole range of a knob.
 WORKLOAD_UNIT = 16.0
@@ -171,14 +168,14 @@ def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
     GPUs in a pipeline, or with a replica of their own, may give otherwise than those that share each layer: a replica
     exchanges nothing with others, and reads all weights itself. Where there are only replicas, they are the GPUs.
     """
-    parallel = tuple(knob.name for knob in knobs if knob.name in PARALLEL)
+    parallel = tuple(knob.name for knob in knobs if knob.name in PARALLELISM)
     within_gpus = {TENSOR_PARALLEL, *WITHOUT_LAW, *(parallel if parallel == (DATA_PARALLEL,) else ())}
     features: list[Coordinate] = []
     for knob in knobs:
         if not is_ordinal(knob) or knob.name in within_gpus:
             continue
         values = [_scaled(knob, canonical(Configuration({knob.name: value}))[knob.name]) for value in knob.values]
-        middle, weight = (min(values) + max(values)) / 2, 0.5 if knob.name in PARALLEL else 1.0
+        middle, weight = (min(values) + max(values)) / 2, 0.5 if knob.name in PARALLELISM else 1.0
         if not is_logarithmic(knob):
             weight = 1.0 / (max(values) - min(values))
         features.append(

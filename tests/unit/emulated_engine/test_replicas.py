@@ -8,7 +8,7 @@ from math import inf
 from statistics import quantiles
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.harness.virtual_time import LoopClock, in_virtual_time
@@ -25,20 +25,10 @@ from reconfigure_daemon.settings import Settings
 from reconfigure_policies.domain.workload import FinishReason
 from tests.simulation.plant import poisson
 from tests.unit.emulated_engine.conftest import FAST
+from tests.unit.emulated_engine.examples import FOREVER_S, arrivals, unhurried
 
-FOREVER_S = 1e6
 COUNTERS = ("iterations", "prompt_tokens", "cached_prompt_tokens", "output_tokens", "arrived", "finished")
 
-unhurried = settings(deadline=None)  # how long an example takes depends on what else the machine does
-
-arrivals = st.lists(
-    st.tuples(st.floats(0, 2), st.integers(1, 3000), st.integers(1, 300), st.integers(0, 3)), min_size=1, max_size=25
-).map(
-    lambda rows: [
-        Arrival(str(i), at_s, prompt, output, blocks=tuple(range(family * 1000, family * 1000 + prompt // 16)))
-        for i, (at_s, prompt, output, family) in enumerate(rows)
-    ]
-)
 knobs = st.builds(
     SchedulerKnobs,
     max_num_seqs=st.integers(1, 12),

@@ -7,7 +7,7 @@ from dataclasses import astuple, replace
 from math import inf
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reconfigure_daemon.emulated_engine.knobs import SchedulerKnobs
@@ -16,19 +16,8 @@ from reconfigure_daemon.emulated_engine.requests import Arrival
 from reconfigure_daemon.emulated_engine.scheduler import EmulatedScheduler
 from reconfigure_policies.domain.configuration import ConfigurationOutsideSpace
 from reconfigure_policies.domain.workload import FinishReason
+from tests.unit.emulated_engine.examples import FOREVER_S, arrivals, unhurried
 
-FOREVER_S = 1e6
-
-unhurried = settings(deadline=None)  # how long an example takes depends on what else the machine does
-
-arrivals = st.lists(
-    st.tuples(st.floats(0, 2), st.integers(1, 3000), st.integers(1, 300), st.integers(0, 3)), min_size=1, max_size=25
-).map(
-    lambda rows: [
-        Arrival(str(i), at_s, prompt, output, blocks=tuple(range(family * 1000, family * 1000 + prompt // 16)))
-        for i, (at_s, prompt, output, family) in enumerate(rows)
-    ]
-)
 knobs = st.builds(
     SchedulerKnobs,
     max_num_seqs=st.integers(1, 12),

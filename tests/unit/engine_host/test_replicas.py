@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from reconfigure_daemon.engine_host.cores import Core
-from reconfigure_daemon.engine_host.replicas import enforced_by_all, steps_of_all
+from reconfigure_daemon.engine_host.replicas import enforced_by_all
 from reconfigure_policies.domain.configuration import Configuration
-from reconfigure_policies.domain.steps import StepMoments, StepTotals, step_products
+from reconfigure_policies.domain.steps import StepMoments, StepTotals, step_products, steps_of_all
 
 
 def test_a_cap_that_has_still_to_drain_in_one_replica_is_not_enforced_yet():
