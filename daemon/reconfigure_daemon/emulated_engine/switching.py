@@ -70,10 +70,13 @@ class Switching:
     async def _overlapped(
         self, configuration: Mapping[str, KnobValue], knobs: SchedulerKnobs, deadline_s: float
     ) -> None:
-        """Two deployments share devices and nothing is paced, until the tokens of all streams are computed anew."""
+        """Two deployments share devices, at half the pace until the new one is up.
+
+        Then nothing is paced until the tokens of all streams are computed anew.
+        """
         scheduler, factor = self._engine.scheduler, self._emulation.beside_factor
         own, own_knobs = scheduler.model, scheduler.knobs
-        self._go_on_as(own.slowed(factor), own_knobs.changed({"pacing_interval_s": 0.0}))
+        self._go_on_as(own.slowed(factor), own_knobs.changed({"pacing_interval_s": own_knobs.pacing_interval_s / 2}))
         try:
             await self._boot(configuration, deadline_s)
         except BaseException:

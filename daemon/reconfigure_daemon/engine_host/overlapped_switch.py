@@ -16,7 +16,7 @@ from reconfigure_daemon.engine_host.core_router import CoreRouter
 from reconfigure_daemon.engine_host.cores import Core, CoreBooter
 from reconfigure_daemon.engine_host.live_requests import LiveRequest
 from reconfigure_daemon.engine_host.replay import precopy_request
-from reconfigure_daemon.engine_host.side_by_side import share_processors, taking_turns, unpaced
+from reconfigure_daemon.engine_host.side_by_side import at_half_pace, share_processors, taking_turns, unpaced
 from reconfigure_daemon.engine_host.switch import LOOK_EVERY_S, Switch, SwitchPlan, is_dead
 from reconfigure_daemon.ports import SwitchProgress
 
@@ -44,11 +44,11 @@ class OverlappedSwitch(Switch):
     async def run(self) -> None:
         """See `Switch.run`."""
         old = self._router.serving
-        async with unpaced(old):
+        async with at_half_pace(old):
             new = await self._boot(self._plan.configuration)
             try:
                 with self._in_its_own_words(new):
-                    async with taking_turns(old):
+                    async with unpaced(old), taking_turns(old):
                         await self._warm_up(new, old)
                         async with unpaced(new), taking_turns(new):
                             await self._precopy(old, new)

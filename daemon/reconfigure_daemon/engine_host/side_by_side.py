@@ -7,8 +7,9 @@ interval, which is what two cores side by side can give it, and what is prefille
 processors for itself.
 
 A GPU takes turns by itself, step against step, so that every step takes up to twice as long as the pace was chosen
-for; and nobody governs while a switch runs. So a pace is given back before the switch begins, and holds again when it
-is over.
+for; and nobody governs while a switch runs. So the old core keeps half of its pace while the new one boots, which is
+most of a switch: a token then comes in half the time that it may take, unless steps cannot be any quicker. From the
+first copy on neither core is paced. The pace holds again when the switch is over.
 """
 
 from __future__ import annotations
@@ -34,6 +35,13 @@ def share_processors(core: Core) -> bool:
 async def taking_turns(core: Core) -> AsyncIterator[None]:
     """Inside, a core on the CPU decodes at most once in an interval; afterwards as before."""
     async with _paced(core, (lambda own_s: max(own_s, PACE_S)) if share_processors(core) else None):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def at_half_pace(core: Core) -> AsyncIterator[None]:
+    """Inside, a core on a GPU waits half as long between steps; afterwards as before."""
+    async with _paced(core, None if share_processors(core) else (lambda own_s: own_s / 2)):
         yield
 
 

@@ -41,9 +41,14 @@ class Verdict:
 
 
 def switch_cost(past: Sequence[SwitchMeasurement], terms: DecisionTerms) -> SwitchCost:
-    """Medians of past switches; before any, as long as the terms assume, with every stream standing still for it."""
+    """Medians of past switches; before any, as long as the terms assume, with every stream standing still for it.
+
+    What a switch takes beyond serving shows only where something is served: those that moved no stream, as between
+    trials, stand in until one has.
+    """
     if not past:
         return SwitchCost(terms.assumed_switch_s, None, terms.assumed_switch_s, "no switch measured yet")
+    past = [switch for switch in past if switch.moved_streams] or past
     energies = [switch.energy_j for switch in past if switch.energy_j is not None]
     stalls = [switch.stall_p95_s for switch in past if switch.stall_p95_s is not None]
     switches = "1 switch" if len(past) == 1 else f"{len(past)} switches"

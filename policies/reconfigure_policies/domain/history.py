@@ -58,6 +58,11 @@ class SwitchMeasurement:
         return self.measurements.get("stall_p95_s")
 
     @property
+    def moved_streams(self) -> bool:
+        """Whether the engine served anything that had to go on."""
+        return self.measurements.get("live_requests", 0.0) > 0
+
+    @property
     def energy_j(self) -> float | None:
         """Joules of all devices from its start to its end; None if they were not metered."""
         return self.measurements.get("energy_j")

@@ -1,8 +1,8 @@
 """Configurations and workloads as numbers: inputs whose distance means something, and features of a linear law.
 
 Generic in the space's knobs. A knob of positive numbers is an ordinal on a logarithmic scale, one of numbers with a
-zero an ordinal on a linear scale, true and false a switch, words a category. Only three knobs are known by name, since
-they share one law: tensor, pipeline and data parallelism all put GPUs to work.
+zero an ordinal on a linear scale, true and false a switch, words a category. Few knobs are known by name: tensor,
+pipeline and data parallelism share one law, since all put GPUs to work, and a pace is the least time of a token.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,9 @@ NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold"})
 
 #: Ordinals without a law: the size of a block only changes how memory is cut.
 WITHOUT_LAW = frozenset({"block_size"})
+
+#: The knob whose value is the least time of a step.
+PACING = "pacing_interval_s"
 
 #: A workload whose means differ by this factor counts one unit of distance, as much as the whole range of a knob.
 WORKLOAD_UNIT = 16.0
@@ -61,7 +65,7 @@ class Encoding:
     Attributes:
         canonical: applied first.
         inputs: one number between about 0 and 1 for each dimension of distance.
-        features: of the linear part, without its constant.
+        features: of the linear part, without its constant; encodings of a space begin alike.
         workload: which means of the workload are inputs and features, with the middle of each in octaves.
         defaults: the value of a knob that a trial lacks.
     """
@@ -89,7 +93,7 @@ class Encoding:
     def of_knobs(self, effective: Sequence[Configuration]) -> tuple[Array, Array]:
         """What of inputs and features the knobs of effective configurations are: most of the work with thousands.
 
-        It is the same for all encodings of a space.
+        What the encoding with most features says is good for all encodings of a space.
         """
         names = {name for coordinate in (*self.inputs, *self.features) for name in coordinate.knobs}
         values = {name: [each[name] for each in effective] for name in names}
@@ -105,11 +109,17 @@ class Encoding:
         rows = [[octaves(context, name) - middle for name, middle in self.workload] for context in contexts]
         work = np.broadcast_to(np.array(rows).reshape(len(rows), -1), (len(inputs), len(self.workload)))
         constant = np.full((len(inputs), 1), 2.0)  # its weight has the prior of the others; a level deserves more
-        return np.hstack([inputs, work / math.log2(WORKLOAD_UNIT)]), np.hstack([constant, features, work])
+        own = features[:, : len(self.features)]
+        return np.hstack([inputs, work / math.log2(WORKLOAD_UNIT)]), np.hstack([constant, own, work])
 
 
 def encoding_of(
-    space: ConfigurationSpace, contexts: Iterable[WorkloadContext], canonical: Canonical, *, with_rate: bool = True
+    space: ConfigurationSpace,
+    contexts: Iterable[WorkloadContext],
+    canonical: Canonical,
+    *,
+    with_rate: bool = True,
+    with_least_times: bool = False,
 ) -> Encoding:
     """The encoding of a space for trials under these workloads.
 
@@ -118,6 +128,7 @@ def encoding_of(
         contexts: of all trials; what never varied is no input.
         canonical: what makes no difference.
         with_rate: whether the rate of arrivals matters; the capacity of a saturated engine does not depend on it.
+        with_least_times: whether it is about the time of a token, which the least time of a step bounds.
     """
     knobs = [knob for knob in space.knobs if knob.name not in canonical.without_effect and len(knob.values) > 1]
     inputs = [of for knob in knobs for of in _coordinates(knob, canonical)]
@@ -127,7 +138,7 @@ def encoding_of(
     return Encoding(
         canonical,
         tuple(inputs),
-        tuple(_features(knobs, canonical)),
+        (*_features(knobs, canonical), *(_least_times(knobs) if with_least_times else ())),
         tuple(each for each in workload if each is not None),
         space.default(),
     )
@@ -189,6 +200,19 @@ def _features(knobs: Sequence[Knob], canonical: Canonical) -> list[Coordinate]:
     if PIPELINE_PARALLEL in parallel:
         features.append(Coordinate((PIPELINE_PARALLEL,), lambda stages: float(stages > 1)))
     return features
+
+
+def _least_times(knobs: Sequence[Knob]) -> list[Coordinate]:
+    """Of a pace: requests get a token in each interval, or less often where steps take longer by themselves.
+
+    That is straight between logarithms, and bent in the pace itself. Half the least pace stands for steps' own time.
+    """
+    paces = {knob.name: [float(value) for value in knob.values if value] for knob in knobs if knob.name == PACING}
+    return [Coordinate((name,), partial(_octaves_beyond, min(values) / 2)) for name, values in paces.items() if values]
+
+
+def _octaves_beyond(least: float, value: KnobValue) -> float:
+    return math.log2(max(float(value), least) / least)
 
 
 def is_ordinal(knob: Knob) -> bool:

@@ -68,7 +68,7 @@ class FittedSurrogates:
 
     def knobs(self, effective: Sequence[Configuration]) -> tuple[Array, Array]:
         """Effective configurations as numbers, for whatever is asked of them; see `Encoding.of_knobs`."""
-        return self.feasibility_encoding.of_knobs(effective)
+        return max(self.encodings.values(), key=lambda each: len(each.features)).of_knobs(effective)
 
     def probability_of_feasibility(self, knobs: tuple[Array, Array], context: WorkloadContext) -> Array:
         """Of each configuration, as `knobs` gives them, 0 to 1."""
@@ -116,13 +116,11 @@ def fit_trials(
         raise TooFewTrials(len(recent), sum(bool(trial.measured) for trial in recent))
     contexts = [trial.context for trial in recent]
     everything = encoding_of(space, contexts, options.canonical)
-    encodings = {
-        quantity: encoding_of(space, contexts, options.canonical, with_rate=False)
-        if quantity is Quantity.THROUGHPUT
-        else everything
-        for quantity in Quantity
-        if measured.get(quantity)
+    others = {
+        Quantity.THROUGHPUT: encoding_of(space, contexts, options.canonical, with_rate=False),
+        Quantity.TPOT: encoding_of(space, contexts, options.canonical, with_least_times=True),
     }
+    encodings = {quantity: others.get(quantity, everything) for quantity in Quantity if measured.get(quantity)}
     models = {
         quantity: _fitted(encoding, quantity, measured[quantity], options, warm)
         for quantity, encoding in encodings.items()

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconfigure_daemon.engine_host.side_by_side import PACE_S, taking_turns, unpaced
+from reconfigure_daemon.engine_host.side_by_side import PACE_S, at_half_pace, taking_turns, unpaced
 
 
 class PacedCore:
@@ -44,6 +44,17 @@ async def test_a_core_on_a_gpu_is_not_paced_for_a_while(device, during_and_after
     core = PacedCore(device, 0.045)
     async with unpaced(core):
         assert core.paces_s == [0.045, *during_and_after[:1]]
+    assert core.paces_s == [0.045, *during_and_after]
+
+
+@pytest.mark.parametrize(("device", "during_and_after"), [("cuda", [0.0225, 0.0, 0.0225, 0.045]), ("cpu", [])])
+async def test_a_core_on_a_gpu_keeps_half_of_its_pace_while_another_boots(device, during_and_after):
+    """Then it has none for a while, and in the end the one that it had."""
+    core = PacedCore(device, 0.045)
+    async with at_half_pace(core):
+        assert core.paces_s == [0.045, *during_and_after[:1]]
+        async with unpaced(core):
+            assert core.paces_s == [0.045, *during_and_after[:2]]
     assert core.paces_s == [0.045, *during_and_after]
 
 

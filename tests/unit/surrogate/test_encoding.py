@@ -1,6 +1,7 @@
 """Configurations as numbers: the same one by one as thousands at once, and what many share is worked out once."""
 
 import numpy as np
+import pytest
 
 from reconfigure_policies.domain.configuration import ConfigurationSpace, Knob, Tier
 from reconfigure_policies.surrogate import Canonical
@@ -59,6 +60,31 @@ def test_replicas_alone_have_one_law():
     _, features = encoding_of(space, (CONTEXT,), Canonical()).encode(configurations, [CONTEXT] * 3)
     (varied,) = (column for column in features.T.tolist() if len(set(column)) > 1)
     assert varied == [0, 1, 2]
+
+
+def test_a_pace_is_the_least_time_of_a_token():
+    """Twice the pace is an octave more where a pace counts; one of 0 is like half the least. Only for that quantity."""
+    configurations = [SPACE.default().with_changes({"pacing_interval_s": pace_s}) for pace_s in (0, 0.01, 0.02, 0.04)]
+    of_tokens = encoding_of(SPACE, (CONTEXT,), Canonical(), with_least_times=True)
+    of_joules = encoding_of(SPACE, (CONTEXT,), Canonical())
+    _, features = of_tokens.encode(configurations, [CONTEXT] * 4)
+    assert features[:, -1].tolist() == pytest.approx([0, 1, 2, 3])
+    alone = SPACE.default().with_changes({"pacing_interval_s": 0.0001})  # from another space: no step is as quick
+    assert of_tokens.encode([alone], [CONTEXT])[1][0, -1] == 0
+
+    inputs, others = of_joules.encode(configurations, [CONTEXT] * 4)
+    shared = of_joules.with_workload(*of_tokens.of_knobs(configurations), [CONTEXT] * 4)
+    assert (shared[0] == inputs).all()
+    assert (shared[1] == others).all()
+    assert features[:, :-1].tolist() == others.tolist()
+
+
+def test_without_a_pace_there_is_no_least_time():
+    """Where it cannot be set, or is only ever 0, nothing is added."""
+    for paces in ((), (Knob("pacing_interval_s", Tier.HOT, (0,), 0),)):
+        space = ConfigurationSpace((*(knob for knob in SPACE.knobs if knob.name != "pacing_interval_s"), *paces))
+        plain, other = (encoding_of(space, (CONTEXT,), Canonical(), with_least_times=each) for each in (False, True))
+        assert len(plain.features) == len(other.features)
 
 
 def test_a_value_is_turned_into_a_number_once():
