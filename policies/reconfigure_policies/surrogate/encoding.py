@@ -21,7 +21,7 @@ from reconfigure_policies.surrogate.canonical import Canonical
 from reconfigure_policies.surrogate.gaussian_process import Array
 
 #: Knobs whose 0 means "no limit": it lies beyond their largest value, not below the smallest.
-NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold"})
+NO_LIMIT_AT_ZERO = frozenset({"long_prefill_token_threshold", "gpu_clock_mhz", "power_cap_w"})
 
 #: Ordinals without a law: the size of a block only changes how memory is cut.
 WITHOUT_LAW = frozenset({"block_size"})

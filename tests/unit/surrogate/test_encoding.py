@@ -79,6 +79,16 @@ def test_a_pace_is_the_least_time_of_a_token():
     assert features[:, :-1].tolist() == others.tolist()
 
 
+@pytest.mark.parametrize("name", ["gpu_clock_mhz", "power_cap_w", "long_prefill_token_threshold"])
+def test_a_limit_of_zero_is_none(name: str):
+    """It lies beyond the highest: a card without a lock or a cap is the fastest of all, not the slowest."""
+    space = ConfigurationSpace((Knob(name, Tier.HOT, (0, 500, 1000), 0), Knob("block_size", Tier.COLD, (16, 32), 16)))
+    configurations = [space.default().with_changes({name: limit}) for limit in (500, 1000, 0)]
+    inputs, features = encoding_of(space, (CONTEXT,), Canonical()).encode(configurations, [CONTEXT] * 3)
+    assert inputs[:, 0].tolist() == [0, 0.5, 1]
+    assert np.diff(features[:, 1]).tolist() == [1, 1]
+
+
 def test_without_a_pace_there_is_no_least_time():
     """Where it cannot be set, or is only ever 0, nothing is added."""
     for paces in ((), (Knob("pacing_interval_s", Tier.HOT, (0,), 0),)):
