@@ -62,6 +62,9 @@ HEADLINES = (
              "azure_2023_code, TPOT 50 ms: SLO attainment of"),
     Headline("Time to first token, median, governed over stock, TPOT within 50 ms", "gpu.trace",
              "azure_2023_conv, TPOT 50 ms: TTFT p50, governed / stock"),
+    Headline("One load that swings tenfold in minutes, on one GPU or two as it asks for, over stock on both: joules "
+             "per output token", "gpu.parallel_swing_dp2", "joules per output token, daemon / stock"),
+    Headline("Requests of it in time", "gpu.parallel_swing_dp2", "SLO attainment of"),
     Headline("Ten times the load within a second while paced: TTFT p99, governed over stock", "gpu.burst",
              "TTFT p99 during a burst of 10 times, governed / stock"),
     Headline("Output tokens/s of a full engine over stock, where the throughput objective may use fp8",

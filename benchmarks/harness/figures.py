@@ -22,10 +22,10 @@ IMAGES = PROJECT / "docs" / "images"
 #: Where a run kept what it saw, or found it again: repeating the figures needs none of them.
 _NOT_OF_THE_FIGURES = {"cache", "only_cached", "recording", "keep", "sessions"}
 _FILES = {"add_to", "recordings"}
-_ALWAYS_SO = {"engine": "vllm", "model": "auto", "trace": "azure_2023_conv.csv.gz", "start": 600}
+_ALWAYS_SO = {"engine": "vllm", "model": "auto", "trace": "azure_2023_conv.csv.gz", "start": 600, "gpus": 0}
 
 #: What is compared, not how long.
-_TELLING = ("trace", "start", "with", "recordings")
+_TELLING = ("trace", "start", "with", "recordings", "gpus", "replicas")
 
 _HEAD = """\
 # Figures
