@@ -13,6 +13,7 @@ from reconfigure_daemon.emulated_engine.live_engine import LiveEngine
 from reconfigure_daemon.emulated_engine.model import EngineModel, model_for
 from reconfigure_daemon.ports import SwitchMode, SwitchProgress
 from reconfigure_policies.domain.configuration import KnobValue
+from reconfigure_policies.domain.pacing import beside_a_boot_s
 from reconfigure_policies.domain.parallelism import replicas_of
 
 
@@ -76,7 +77,8 @@ class Switching:
         """
         scheduler, factor = self._engine.scheduler, self._emulation.beside_factor
         own, own_knobs = scheduler.model, scheduler.knobs
-        self._go_on_as(own.slowed(factor), own_knobs.changed({"pacing_interval_s": own_knobs.pacing_interval_s / 2}))
+        interval_s = beside_a_boot_s(own_knobs.pacing_interval_s)
+        self._go_on_as(own.slowed(factor), own_knobs.changed({"pacing_interval_s": interval_s}))
         try:
             await self._boot(configuration, deadline_s)
         except BaseException:

@@ -19,6 +19,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 
 from reconfigure_daemon.engine_host.cores import Core
+from reconfigure_policies.domain.pacing import beside_a_boot_s
 
 #: Room for a step of each core and some prefill, and well below the longest pause that a switch should cost a stream.
 PACE_S = 0.15
@@ -41,7 +42,7 @@ async def taking_turns(core: Core) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def at_half_pace(core: Core) -> AsyncIterator[None]:
     """Inside, a core on a GPU waits half as long between steps; afterwards as before."""
-    async with _paced(core, None if share_processors(core) else (lambda own_s: own_s / 2)):
+    async with _paced(core, None if share_processors(core) else beside_a_boot_s):
         yield
 
 

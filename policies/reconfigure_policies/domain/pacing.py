@@ -5,6 +5,14 @@ from __future__ import annotations
 from math import inf
 
 
+def beside_a_boot_s(interval_s: float) -> float:
+    """The interval, seconds, of a core while another one boots on its device: half, for steps take longer then.
+
+    Source: docs/decisions/0021.
+    """
+    return interval_s / 2
+
+
 class PacingClock:
     """Lets steps that decode start one interval apart on average.
 

@@ -207,8 +207,11 @@ def _least_times(knobs: Sequence[Knob]) -> list[Coordinate]:
 
     That is straight between logarithms, and bent in the pace itself. Half the least pace stands for steps' own time.
     """
-    paces = {knob.name: [float(value) for value in knob.values if value] for knob in knobs if knob.name == PACING}
-    return [Coordinate((name,), partial(_octaves_beyond, min(values) / 2)) for name, values in paces.items() if values]
+    return [
+        Coordinate((knob.name,), partial(_octaves_beyond, min(float(value) for value in knob.values if value) / 2))
+        for knob in knobs
+        if knob.name == PACING
+    ]
 
 
 def _octaves_beyond(least: float, value: KnobValue) -> float:

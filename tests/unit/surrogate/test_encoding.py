@@ -69,8 +69,8 @@ def test_a_pace_is_the_least_time_of_a_token():
     of_joules = encoding_of(SPACE, (CONTEXT,), Canonical())
     _, features = of_tokens.encode(configurations, [CONTEXT] * 4)
     assert features[:, -1].tolist() == pytest.approx([0, 1, 2, 3])
-    alone = SPACE.default().with_changes({"pacing_interval_s": 0.0001})  # from another space: no step is as quick
-    assert of_tokens.encode([alone], [CONTEXT])[1][0, -1] == 0
+    of_another_space = SPACE.default().with_changes({"pacing_interval_s": 0.0001})  # no step is as quick
+    assert of_tokens.encode([of_another_space], [CONTEXT])[1][0, -1] == 0
 
     inputs, others = of_joules.encode(configurations, [CONTEXT] * 4)
     shared = of_joules.with_workload(*of_tokens.of_knobs(configurations), [CONTEXT] * 4)
