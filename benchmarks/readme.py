@@ -87,6 +87,8 @@ HEADLINES = (
     Headline("A switch under 64 live streams: pause of a stream, p95 of the worst", "gpu.switch",
              "64 live streams, overlapped: stall p95, worst switch"),
     Headline("The same under 256", "gpu.switch", "256 live streams, overlapped: stall p95, worst switch"),
+    Headline("What a switch takes beyond serving, on one GPU at 2.5 requests/s", "gpu.switch_energy",
+             "half of the pace: joules of a switch beyond serving"),
     Headline("From four GPUs to one under 64, p95", "gpu.parallel_switch",
              "TP=4 to TP=1, overlapped, 64 live streams: stall p95, worst switch"),
     Headline("The same under 8, without a GPU, p95", "switching", "cut-over stall, overlapped, 8 live streams, p95"),

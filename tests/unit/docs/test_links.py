@@ -25,3 +25,13 @@ def test_every_page_is_listed():
         for p in (PROJECT / "docs" / folder).glob("*.md")
     ]
     assert [str(page) for page in pages if f"({page})" not in index] == []
+
+
+def test_every_decision_is_listed_by_its_own_title():
+    """In the order of their numbers, each as its page is headed."""
+    decisions = PROJECT / "docs/decisions"
+    titles = [(page.name, page.read_text(encoding="utf-8").splitlines()[0]) for page in sorted(decisions.glob("0*.md"))]
+    listed = re.findall(
+        r"^\| \[(\d+)\]\((\S+)\) \| (.+) \|$", (decisions / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert [(name, f"# {number}: {title}") for number, name, title in listed] == titles
