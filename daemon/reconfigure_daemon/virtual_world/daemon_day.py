@@ -270,8 +270,9 @@ class _VirtualDaemon:
         """A second core boots beside the first, as `emulated_engine.switching` does it."""
         boot_s = self._emulation.boot_s
         extra_j = self._model.boot_energy_j(target, boot_s)
-        stall_s = self._emulation.stall_s(round(self._running(served)))
+        running = self._running(served)
+        stall_s = self._emulation.stall_s(round(running))
         self.day.energy_j += extra_j
         serving_w = served.energy_j / traffic.duration_s
-        measured = {"energy_j": extra_j + serving_w * boot_s, "stall_p95_s": stall_s}
+        measured = {"energy_j": extra_j + serving_w * boot_s, "stall_p95_s": stall_s, "live_requests": running}
         self._past = [SwitchMeasurement(self._now_s, "overlapped", boot_s, measured), *self._past][:50]

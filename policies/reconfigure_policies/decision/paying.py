@@ -24,12 +24,24 @@ class SwitchCost:
         energy_j: of all devices in that time, serving included; None if it was never metered.
         stall_s: the pause that 95 of 100 streams stay below.
         basis: where the numbers come from.
+        while_serving: whether anything was served meanwhile, so that serving is in the joules.
     """
 
     duration_s: float
     energy_j: float | None
     stall_s: float
     basis: str
+    while_serving: bool = True
+
+    def beyond_serving_j(self, power_w: float) -> float:
+        """What it takes more than serving on at a power would take for as long.
+
+        Joules of switches while nothing was served say only that it is at most so much; without a meter, all that
+        serving would take is taken as one more.
+        """
+        if self.energy_j is None:
+            return power_w * self.duration_s
+        return max(0.0, self.energy_j - power_w * self.duration_s) if self.while_serving else self.energy_j
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +56,19 @@ def switch_cost(past: Sequence[SwitchMeasurement], terms: DecisionTerms) -> Swit
     """Medians of past switches; before any, as long as the terms assume, with every stream standing still for it.
 
     What a switch takes beyond serving shows only where something is served: those that moved no stream, as between
-    trials, stand in until one has.
+    trials, stand in with all their joules until one has.
     """
     if not past:
         return SwitchCost(terms.assumed_switch_s, None, terms.assumed_switch_s, "no switch measured yet")
-    past = [switch for switch in past if switch.moved_streams] or past
+    under_load = [switch for switch in past if switch.moved_streams]
+    past = under_load or past
     energies = [switch.energy_j for switch in past if switch.energy_j is not None]
     stalls = [switch.stall_p95_s for switch in past if switch.stall_p95_s is not None]
     switches = "1 switch" if len(past) == 1 else f"{len(past)} switches"
     duration_s = median(switch.duration_s for switch in past)
     energy_j = median(energies) if energies else None
-    return SwitchCost(duration_s, energy_j, median(stalls) if stalls else 0.0, f"median of {switches}")
+    basis = f"median of {switches}{'' if under_load else ' that moved no stream, all their joules'}"
+    return SwitchCost(duration_s, energy_j, median(stalls) if stalls else 0.0, basis, bool(under_load))
 
 
 def judge(
@@ -81,11 +95,7 @@ def _in_joules(now: Forecast, share: float, cost: SwitchCost, stay_s: float) -> 
         return Verdict(False, "joules are not known, so that nothing tells whether it pays")
     power_w = energy.median * context.arrival_rate_rps * context.output_tokens
     saved_j = share * power_w * stay_s
-    # What serving would have taken meanwhile is no cost of the switch; without a meter all of the time is taken as one.
-    beyond_j = (
-        power_w * cost.duration_s if cost.energy_j is None else max(0.0, cost.energy_j - power_w * cost.duration_s)
-    )
-    cost_j = beyond_j + _emptied_cache_j(context, power_w)
+    cost_j = cost.beyond_serving_j(power_w) + _emptied_cache_j(context, power_w)
     compared = (
         f"{_joules(saved_j)} saved in {stay_s / 60:.0f} min against {_joules(cost_j)} for the switch ({cost.basis})"
     )

@@ -23,7 +23,7 @@ CANDIDATES = tuple(SPACE.enumerate())
 SLO = ServiceLevelObjective(ttft_s=1.0, tpot_s=0.05)
 CONTEXT = WorkloadContext(10.0, 500.0, 100.0)
 #: A switch of ten seconds that takes 10 kJ.
-PAST = (SwitchMeasurement(0.0, "overlapped", 10.0, {"energy_j": 10_000.0, "stall_p95_s": 0.1}),)
+PAST = (SwitchMeasurement(0.0, "overlapped", 10.0, {"energy_j": 10_000.0, "stall_p95_s": 0.1, "live_requests": 3.0}),)
 NOW = 1_000_000.0
 
 

@@ -155,12 +155,12 @@ def test_a_switch_that_costs_more_than_it_saves_is_not_made():
 
 
 def test_a_switch_costs_what_it_did_under_load():
-    """Beyond serving; one that moved nothing, between trials, took little and stands in until another has."""
-    (measured,) = PAST
-    idle = replace(measured, measurements={**measured.measurements, "energy_j": 1000.0, "live_requests": 0.0})
-    busy = replace(measured, measurements={**measured.measurements, "live_requests": 3.0})
+    """Beyond serving. One that moved nothing has no serving in it: until another has, all of it counts."""
+    (busy,) = PAST
+    idle = replace(busy, measurements={**busy.measurements, "energy_j": 4000.0, "live_requests": 0.0})
     seen = snapshot(forecasts_with(block_32={"energy_j": 0.2}))
-    assert "against 0 J for the switch (median of 2 switches)" in decided(seen, past=(idle, idle)).reason
+    reason = decided(seen, past=(idle, idle)).reason
+    assert "against 4 kJ for the switch (median of 2 switches that moved no stream, all their joules)" in reason
     assert "against 7 kJ for the switch (median of 1 switch)" in decided(seen, past=(idle, busy, idle)).reason
 
 
