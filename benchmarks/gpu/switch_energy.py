@@ -48,7 +48,7 @@ ARMS = {"half of the pace": 1, "no pace": 0, "the whole pace": 2}
 OURS, UNPACED = "half of the pace", "no pace"
 
 BLOCK_SIZES = (32, 16)
-SETTLING_LIVES_S = 8.0
+REQUESTS_END_S = 8.0
 CALM_S = 10.0
 
 #: More than a switch takes; what is not needed of the arrivals is not sent.
@@ -92,7 +92,7 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     paces_s = sorted({0.0, *(arguments.pace * times for times in ARMS.values())})
     sections = {"governor": {"enabled": False}, "switch": {"mode": SwitchMode.OVERLAPPED.value}}
     rounds = 1 if arguments.quick else arguments.rounds
-    requests = [*arrivals(arguments, (rounds * len(ARMS) + 1) * (SETTLING_LIVES_S + CALM_S + SWITCH_AT_MOST_S))]
+    requests = [*arrivals(arguments, (rounds * len(ARMS) + 1) * (REQUESTS_END_S + CALM_S + SWITCH_AT_MOST_S))]
     made: list[Measured] = []
     switches = Switches()
     async with Daemon(arguments.engine, model, engine_changes(paces_s, sections=sections)) as daemon:
@@ -137,7 +137,7 @@ async def one_switch(
     origin_s: float,
 ) -> Measured:
     """Let requests of the switch before end, measure serving, then switch."""
-    await asyncio.sleep(SETTLING_LIVES_S)
+    await asyncio.sleep(REQUESTS_END_S)
     calm_s = time.monotonic()
     await asyncio.sleep(CALM_S)
     from_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""One real engine host for all tests that leave it as they found it."""
+"""One real engine host for all tests that leave it as they found it, but for its block size."""
 
 from __future__ import annotations
 

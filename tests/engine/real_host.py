@@ -94,6 +94,11 @@ class RealHost:
         finally:
             await commands.close()
 
+    async def other_block_size(self) -> int:
+        """Of the space's two the one that is not in force: it takes a new core, and computes the same numbers."""
+        in_force = (await self.state()).enforced["block_size"]
+        return next(value for value in SPACE["block_size"]["values"] if value != in_force)
+
     def cores(self) -> list[psutil.Process]:
         """EngineCore processes, by the name that vLLM gives them."""
         found = psutil.Process(self.process.pid).children(recursive=True)

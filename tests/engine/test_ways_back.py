@@ -10,6 +10,7 @@ import signal
 import aiohttp
 import psutil
 import pytest
+import pytest_asyncio
 
 from reconfigure_daemon.engine_host import shared_memory
 from reconfigure_daemon.errors import EngineHostFault
@@ -19,14 +20,19 @@ from tests.engine.real_host import completion, prompt_of, until
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 
-async def streams(host, count=4, tokens=250):
-    return await asyncio.gather(*(completion(host, prompt_of(i), tokens) for i in range(count)))
+async def streams(host):
+    return await asyncio.gather(*(completion(host, prompt_of(i), 250) for i in range(4)))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def expected(host):
+    """What the streams get of a core that nothing happens to."""
+    return await streams(host)
 
 
 @pytest.mark.parametrize("mode", ["overlapped", "sequential"])
-async def test_a_target_without_memory_is_undone(host, mode):
+async def test_a_target_without_memory_is_undone(host, expected, mode):
     """vLLM's own last error is in the outcome, the streams end as ever, and the old setting is in force."""
-    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     report = await host.switch(kv_cache_memory_bytes=2**50, mode=mode)
@@ -38,9 +44,8 @@ async def test_a_target_without_memory_is_undone(host, mode):
     assert (state.phase, state.target["kv_cache_memory_bytes"], state.lost_requests) == ("serving", 2**29, 0)
 
 
-async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
+async def test_a_target_that_hangs_is_undone_at_its_deadline(host, expected):
     """Nothing of it is left behind, and the old core has served all along."""
-    expected = await streams(host)
     before = {p.pid for p in host.cores()}
     running = asyncio.create_task(streams(host))
 
@@ -50,7 +55,7 @@ async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
             os.kill(pid, signal.SIGSTOP)
 
     freezing = asyncio.create_task(freeze_the_new_core())
-    report = await host.switch(block_size=64, deadline_s=6.0)
+    report = await host.switch(block_size=await host.other_block_size(), deadline_s=6.0)
     await freezing
     assert report.outcome == "rolled_back"
     assert "was not ready after" in report.detail
@@ -62,13 +67,12 @@ async def test_a_target_that_hangs_is_undone_at_its_deadline(host):
 @pytest.mark.parametrize(("mode", "moment"), [
     ("overlapped", "warm_up"), ("sequential", "warm_up"), ("sequential", "settle"),
 ])  # fmt: skip
-async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, moment):
+async def test_a_target_that_dies_once_it_has_booted_is_undone(host, expected, mode, moment):
     """Whether it fails at its first request or with its first streams: the old configuration serves them on."""
     await completion(host, prompt_of(0), 4, model="adapter")  # which the target is given before its first request
-    expected = await streams(host)
     state = await host.state()
     before = {p.pid for p in host.cores()}
-    target = 64 if state.enforced["block_size"] == 32 else 32
+    target = await host.other_block_size()
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     killed: list[str] = []
@@ -90,9 +94,8 @@ async def test_a_target_that_dies_once_it_has_booted_is_undone(host, mode, momen
     assert (after.phase, after.target, after.lost_requests) == ("serving", state.target, 0)
 
 
-async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(host):
+async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(host, expected):
     """The command is told so, and the streams come through as they do from any death."""
-    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     (core,) = host.cores()
@@ -108,9 +111,8 @@ async def test_a_core_that_dies_before_it_answers_a_command_holds_up_nothing(hos
 
 
 @pytest.mark.parametrize("moment", ["serving", "boot", "pre_copy"])
-async def test_a_killed_core_costs_its_streams_a_pause(host, moment):
+async def test_a_killed_core_costs_its_streams_a_pause(host, expected, moment):
     """Killed while it serves, or while a switch is under way: every stream is complete and unchanged."""
-    expected = await streams(host)
     running = asyncio.create_task(streams(host))
     await asyncio.sleep(1.0)
     state = await host.state()
@@ -124,8 +126,8 @@ async def test_a_killed_core_costs_its_streams_a_pause(host, moment):
         killed: list[str] = []
         report = await host.switch(
             lambda p: killed or p.phase != moment or killed.append(p.phase) or kill(),
-            block_size=64 if state.enforced["block_size"] == 32 else 32,
-        )  # fmt: skip
+            block_size=await host.other_block_size(),
+        )
         assert killed == [moment]
         assert report.outcome == "applied", report.detail
     assert await running == expected
@@ -157,7 +159,7 @@ async def test_an_adapter_that_is_gone_holds_up_neither_a_switch_nor_a_recovery(
     assert rings.isdisjoint(os.listdir("/dev/shm")), "a killed core left shared memory behind"  # noqa: PTH208
     assert (await host.state()).core_restarts == state.core_restarts + 1
     await completion(host, prompt_of(0), 4, model="adapter")
-    report = await host.switch(block_size=64 if state.enforced["block_size"] == 32 else 32)
+    report = await host.switch(block_size=await host.other_block_size())
     assert report.outcome == "applied", report.detail
 
 
