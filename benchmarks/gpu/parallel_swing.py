@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 import time
@@ -52,10 +51,10 @@ from benchmarks.harness.requests import Span, seen_in
 from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_rows, shown
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.swing import swinging_rps
-from benchmarks.harness.trace import plan_of
+from benchmarks.harness.trace import random_arrivals
 from reconfigure_daemon.errors import ReconfigureError
 from reconfigure_daemon.load_generation.open_loop import replay_trace
-from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
+from reconfigure_daemon.load_generation.plan import PlannedRequest
 from reconfigure_daemon.load_generation.target import Target
 from reconfigure_daemon.tuning import TuneRequest
 from reconfigure_policies.domain.parallelism import DATA_PARALLEL, TENSOR_PARALLEL, gpus_of
@@ -297,16 +296,9 @@ async def watch(daemon: Daemon, began_s: float, gpus: list[tuple[float, int]]) -
 
 
 def arrivals(arguments: argparse.Namespace, seed: int) -> Iterator[PlannedRequest]:
-    """A Poisson process whose rate swings, by thinning; lengths are the trace's, in order."""
-    draws, due_s, most_rps = random.Random(seed), 0.0, arguments.low * arguments.times
-    count = int(2 * most_rps * arguments.length)
-    lengths = iter(plan_of(arguments.trace, PlanOptions(start_s=600.0, requests=min(count, 15_000))).requests)
-    index = 0
-    while (due_s := due_s + draws.expovariate(most_rps)) < arguments.length:
-        if draws.random() * most_rps <= rate_rps(arguments, due_s / arguments.length):
-            of = next(lengths)
-            yield PlannedRequest(index, due_s, of.prompt_tokens, of.output_tokens)
-            index += 1
+    """At a rate that swings."""
+    most_rps, length_s = arguments.low * arguments.times, arguments.length
+    return random_arrivals(arguments.trace, most_rps, length_s, seed, lambda at_s: rate_rps(arguments, at_s / length_s))
 
 
 def rate_rps(arguments: argparse.Namespace, share: float) -> float:

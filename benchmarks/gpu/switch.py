@@ -192,7 +192,7 @@ async def open_laboratory(
     engine = engine_on_router(host, core, vllm_arguments.parse(line))
     host.begin_serving()
     gc.collect()
-    gc.freeze()  # as vLLM's app does when it starts; otherwise full collections stop all streams for 0.4 s now and then
+    gc.freeze()  # as vLLM's app does when it starts: a full collection would stop all streams meanwhile
     return Laboratory(host, engine, console)
 
 

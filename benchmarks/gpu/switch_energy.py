@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -33,8 +32,7 @@ from benchmarks.harness.rows import Row, at_least, at_most, exactly, interval_ro
 from benchmarks.harness.statistics import paired_ratio
 from benchmarks.harness.streams import running_streams
 from benchmarks.harness.switches import Switches
-from benchmarks.harness.trace import plan_of
-from reconfigure_daemon.load_generation.plan import PlannedRequest, PlanOptions
+from benchmarks.harness.trace import random_arrivals
 from reconfigure_daemon.load_generation.results import RequestResult
 from reconfigure_daemon.ports import SwitchMode
 
@@ -92,7 +90,8 @@ async def measure(arguments: argparse.Namespace, console: Console) -> command.Fi
     paces_s = sorted({0.0, *(arguments.pace * times for times in ARMS.values())})
     sections = {"governor": {"enabled": False}, "switch": {"mode": SwitchMode.OVERLAPPED.value}}
     rounds = 1 if arguments.quick else arguments.rounds
-    requests = [*arrivals(arguments, (rounds * len(ARMS) + 1) * (REQUESTS_END_S + CALM_S + SWITCH_AT_MOST_S))]
+    length_s = (rounds * len(ARMS) + 1) * (REQUESTS_END_S + CALM_S + SWITCH_AT_MOST_S)
+    requests = [*random_arrivals(TRACE, arguments.rate, length_s, arguments.seed)]
     made: list[Measured] = []
     switches = Switches()
     async with Daemon(arguments.engine, model, engine_changes(paces_s, sections=sections)) as daemon:
@@ -157,17 +156,6 @@ async def one_switch(
     )
 
 
-def arrivals(arguments: argparse.Namespace, length_s: float) -> Iterator[PlannedRequest]:
-    """A Poisson process; lengths are the trace's, in order."""
-    draws, due_s = random.Random(arguments.seed), 0.0
-    count = int(2 * arguments.rate * length_s)
-    for index, of in enumerate(plan_of(TRACE, PlanOptions(start_s=600.0, requests=count)).requests):
-        due_s += draws.expovariate(arguments.rate)
-        if due_s > length_s:
-            return
-        yield PlannedRequest(index, due_s, of.prompt_tokens, of.output_tokens)
-
-
 def seen_during(results: Sequence[RequestResult], one: Measured) -> Span:
     """Of the requests that were due in a switch."""
     return seen_in(results, one.from_s, one.to_s, TTFT_LIMIT_S, TPOT_LIMIT_S)
@@ -176,14 +164,15 @@ def seen_during(results: Sequence[RequestResult], one: Measured) -> Span:
 def rows_of(made: Sequence[Measured], seen: dict[str, list[Span]], not_applied: Sequence[str]) -> list[Row]:
     """Each arm, and the daemon's own against none."""
     rows: list[Row] = [exactly("switches not applied", len(not_applied), 0)]
-    costs = {arm: [one.beyond_serving_j for one in made if one.arm == arm] for arm in ARMS}
-    for arm in ARMS:
-        of_arm = [one for one in made if one.arm == arm]
+    by_arm = {arm: [one for one in made if one.arm == arm] for arm in ARMS}  # each in the order of the rounds
+    for arm, of_arm in by_arm.items():
         counted = sum(span.requests for span in seen[arm])
         attainment = sum(span.good for span in seen[arm]) / max(counted, 1)
         words = f"{arm}: SLO attainment of {counted} requests that came during switches"
         rows += [
-            shown(f"{arm}: joules of a switch beyond serving, median", median(costs[arm]), "J"),
+            shown(
+                f"{arm}: joules of a switch beyond serving, median", median(one.beyond_serving_j for one in of_arm), "J"
+            ),
             shown(f"{arm}: duration, median", median(one.duration_s for one in of_arm), "s"),
             shown(f"{arm}: power, median", median(one.joules / one.duration_s for one in of_arm), "W"),
             at_least(words, attainment, ATTAINMENT) if arm == OURS else shown(words, attainment),
@@ -191,19 +180,15 @@ def rows_of(made: Sequence[Measured], seen: dict[str, list[Span]], not_applied: 
             shown(f"{arm}: their TTFT p99, worst switch", max(s.ttft_p99_s or 0 for s in seen[arm]), "s"),
         ]
     rows.append(shown("power of serving before, median", median(one.serving_w for one in made), "W"))
+    joules = {arm: [one.joules for one in of_arm] for arm, of_arm in by_arm.items()}
     for arm in ARMS:
         if arm != UNPACED:
-            ratio = paired_ratio(by_round(made, arm), by_round(made, UNPACED))
+            ratio = paired_ratio(joules[arm], joules[UNPACED])
             what = f"joules of a switch, serving included, {arm} / {UNPACED}, median of {ratio.pairs} pairs"
             rows += [at_most(what, ratio.median, 1.0) if arm == OURS else shown(what, ratio.median)]
             rows += interval_rows(ratio, arm)
     failed = sum(span.failed for spans in seen.values() for span in spans)
     return [*rows, exactly("requests failed that came during switches", failed, 0)]
-
-
-def by_round(made: Sequence[Measured], arm: str) -> list[float]:
-    """An arm's joules, in the order of the rounds."""
-    return [one.joules for one in sorted(made, key=lambda one: one.round) if one.arm == arm]
 
 
 def main() -> int:

@@ -149,7 +149,7 @@ async def real_vllm(engine):
     space = {name: {**knob, "default": start[name]} for name, knob in SPACE.items()}
     settings = Settings.model_validate({"space": space})
     hot = {"max_num_seqs": next(value for value in (4, 8) if value != start["max_num_seqs"])}
-    cold = {"block_size": next(value for value in (32, 64) if value != start["block_size"])}
+    cold = {"block_size": await engine.serving().other_block_size()}
     yield Subject(client, settings, hot, cold, {"kv_cache_memory_bytes": 2**50}, 120.0, 350, MODEL)
     await client.close()
 
